@@ -1,0 +1,47 @@
+# `make demo` and `make test` set everything up by themselves; both can be repeated at once.
+SHELL := bash
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+READY := .venv/ready
+
+.PHONY: demo test lint format lock mlflow pull
+
+demo: $(READY)
+	@snakemake --quiet rules progress -- demo
+	@lifelong show digits/comparison
+
+test: $(READY)
+	@pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	ruff check
+	ruff format --check
+	mypy
+	@snakemake --lint
+
+format: $(READY)
+	ruff check --fix
+	ruff format
+
+# Opens MLflow's page on http://127.0.0.1:5000 (PORT=...).
+mlflow: $(READY)
+	@lifelong ui --port $(or $(PORT),5000)
+
+# Models and data of a reproduction from the DVC remote; afterwards snakemake has nothing to do.
+pull: $(READY)
+	dvc pull
+	snakemake --quiet rules progress --touch -- digits
+	snakemake --quiet rules progress -- digits
+
+lock: $(READY)
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		--generate-hashes --extra dev pyproject.toml -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@uv pip install --quiet --requirements requirements.lock
+	@uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

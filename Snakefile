@@ -1,0 +1,41 @@
+# The graph of stages. `snakemake TARGET`: demo, each section of the reports in params.yaml, all.
+import os
+
+from snakemake.exceptions import WorkflowError
+
+from lifelong import layout, stages
+from lifelong.config import load
+from lifelong.errors import UserError
+from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock
+
+
+try:
+    SETTINGS = load()
+except UserError as error:
+    raise WorkflowError(str(error))
+
+clear_dead_lock()
+os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
+
+
+wildcard_constraints:
+    dataset=r"[\w-]+",
+    scenario=r"[\w-]+",
+    experiment=r"[\w-]+",
+    section=r"[\w-]+",
+    table=r"[\w-]+",
+    seed=r"\d+",
+    task=r"\d+",
+
+
+rule all:
+    default_target: True
+    input:
+        [layout.report(name, "md") for name in SETTINGS.comparisons],
+        [layout.tracked(name) for name in SETTINGS.experiments],
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/sequential.smk"
+include: "workflow/rules/report.smk"

@@ -1,0 +1,1 @@
+"""Reproduction of four lifelong-learning papers as one workflow."""

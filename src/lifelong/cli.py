@@ -1,0 +1,172 @@
+"""`lifelong`: one thin sub-command a stage, the same by hand as under Snakemake.
+
+Paths follow from names (`lifelong.layout`), relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from lifelong import layout
+from lifelong.artifacts import missing
+from lifelong.config import Settings, load
+from lifelong.errors import UserError, did_you_mean
+from lifelong.supervision import end_with_parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--params", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
+@click.pass_context
+def cli(context: click.Context, params: Path) -> None:
+    """Stages of the lifelong-learning pipeline. `snakemake TARGET` runs them in order; each also works by hand."""
+    context.obj = load(params)
+
+
+seed_option = click.option("--seed", type=int, required=True, help="One of the experiment's seeds.")
+task_option = click.option("--task", type=int, required=True, help="The task, from 0.")
+threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+
+
+@cli.command()
+@click.pass_obj
+def check(settings: Settings) -> None:
+    """Check params.yaml and name its experiments."""
+    for name, experiment in settings.experiments.items():
+        click.echo(f"{name}: {experiment.method_name} on {experiment.scenario_name}, seeds {list(experiment.seeds)}")
+
+
+@cli.command()
+@click.argument("dataset")
+@click.pass_obj
+def images(settings: Settings, dataset: str) -> None:
+    """Find, verify and decode a data set."""
+    from lifelong.data import catalog
+
+    known = {*catalog.BUILT_IN, *settings.datasets}
+    if dataset not in known:
+        raise UserError(f"data set {dataset!r} is unknown; {did_you_mean(dataset, known)}")
+    folder = settings.datasets.get(dataset)
+    source = catalog.FolderSource(**folder.model_dump()) if folder else None
+    catalog.prepare(dataset, source, layout.images(dataset), layout.RAW, catalog.search_directories())
+
+
+@cli.command()
+@click.argument("scenario")
+@click.pass_obj
+def tasks(settings: Settings, scenario: str) -> None:
+    """Cut a data set into the tasks of a scenario."""
+    from lifelong.data.scenarios import build
+
+    wanted = settings.scenario(scenario)
+    build(wanted, layout.images(wanted.dataset), layout.tasks(scenario))
+
+
+def _stage(name: str, text: str) -> None:
+    @cli.command(name, help=text)
+    @click.argument("experiment")
+    @seed_option
+    @task_option
+    @threads_option
+    @click.pass_obj
+    def command(settings: Settings, experiment: str, seed: int, task: int, threads: int) -> None:
+        wanted = settings.experiment(experiment)
+        from lifelong.learning.run import run_stage
+
+        run_stage(wanted, seed, task, name, threads)
+
+
+_stage("learn", "Learn one task from the state the last one left.")
+_stage("prune", "Prune what one task does not need, in rounds with retraining.")
+_stage("consolidate", "Add the importance of one task's weights to that of the earlier tasks.")
+
+
+@cli.command()
+@click.argument("experiment")
+@seed_option
+@threads_option
+@click.pass_obj
+def evaluate(settings: Settings, experiment: str, seed: int, threads: int) -> None:
+    """Accuracy matrix and predictions of one seed."""
+    wanted = settings.experiment(experiment)
+    from lifelong.learning import scores
+
+    scores.evaluate(wanted, seed, threads)
+
+
+@cli.command()
+@click.argument("experiment")
+@click.pass_obj
+def summarise(settings: Settings, experiment: str) -> None:
+    """Metrics of an experiment over its seeds."""
+    from lifelong.summary import summarise
+
+    summarise(settings.experiment(experiment))
+
+
+@cli.command()
+@click.argument("comparison")
+@click.pass_obj
+def compare(settings: Settings, comparison: str) -> None:
+    """Experiments side by side as Markdown, CSV and JSON, beside the printed values where there are any."""
+    from lifelong.paper.tables import write_comparison
+
+    write_comparison(settings, comparison)
+
+
+@cli.command()
+@click.argument("experiment")
+@click.pass_obj
+def track(settings: Settings, experiment: str) -> None:
+    """Write an experiment's runs to MLflow; repeating it updates them."""
+    from lifelong.tracking import track
+
+    track(settings, settings.experiment(experiment))
+
+
+@cli.command()
+@click.argument("comparison")
+@click.pass_obj
+def show(settings: Settings, comparison: str) -> None:
+    """Print a comparison's tables, and where the report, the models and the MLflow page are."""
+    settings.comparison(comparison)
+    report = layout.report(comparison, "md")
+    if not report.exists():
+        raise missing(report)
+    click.echo(report.read_text().partition("## How these were made")[0])
+    click.echo(f"Report   {report} (how the numbers were made; .csv and .json beside it)")
+    click.echo(f"Models   {layout.RESULTS}/<experiment>/seed-<s>/task-<t>/")
+    click.echo(f"MLflow   `make mlflow` opens the page over {settings.tracked_at()}")
+
+
+@cli.command()
+@click.option("--port", type=int, default=5000, show_default=True)
+@click.pass_obj
+def ui(settings: Settings, port: int) -> None:
+    """Serve MLflow's page over the runs on 127.0.0.1."""
+    uri = settings.tracked_at()
+    if "://" in uri and uri.split("://")[0] in ("http", "https"):
+        raise UserError(f"the runs are at {uri}, which has a page of its own: open it in a browser")
+    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
+    arguments = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    os.execvp(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+
+
+def main() -> None:
+    """Entry point: the user's own errors are one message without a traceback, and exit status 2."""
+    gc.disable()  # imports alone make garbage collection cost 0.4 s; run_stage turns it on again
+    end_with_parent()
+    try:
+        cli.main(standalone_mode=False)
+    except UserError as error:
+        print(f"lifelong: {error}", file=sys.stderr)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)

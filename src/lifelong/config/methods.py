@@ -1,0 +1,67 @@
+"""The methods one can name in params.yaml: their options, their stages and the module that holds them.
+
+Nothing here imports torch: Snakemake asks this file for the shape of its graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lifelong.config.schema import Count, Heads, NotNegative, Section
+
+
+class NoOptions(Section):
+    """A method without options."""
+
+
+class EwcOptions(Section):
+    """Elastic weight consolidation."""
+
+    strength: NotNegative  # lambda in lambda/2 * sum(Fisher * (W - W_old)^2)
+    fisher_batch: Count = 500  # images a pass; changes memory and speed, not the result
+
+
+class AnpycOptions(Section):
+    """Adversarial neural pruning and synaptic consolidation."""
+
+    strength: NotNegative  # lambda in lambda * sum(importance * (W - W_old)^2), dossier N1
+    first_order: Literal["plus", "minus", "absolute"] = "plus"  # sign of g*W, dossier N4
+    curvature: Literal["batch-sum", "per-sample"] = "batch-sum"  # what stands for the Hessian's diagonal, dossier N5
+    importance_batch: Count = 100  # the first-order term grows with it, the second with its square, dossier N5
+    accumulation: Literal["sum", "max"] = "sum"
+    pruning: Literal["released", "constant", "none"] = "released"  # dossier N3
+    prune_percent: Annotated[int, Field(ge=1, le=99)] | None = None
+    prune_step: Annotated[int, Field(ge=1, le=99)] = 10  # percent a round
+
+    @model_validator(mode="after")
+    def _possible(self) -> AnpycOptions:
+        if (self.pruning == "constant") != (self.prune_percent is not None):
+            raise ValueError("'prune_percent' goes with 'pruning: constant', and only with it")
+        return self
+
+
+Stage = Literal["learn", "prune", "consolidate"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method takes part in the graph of stages."""
+
+    module: str
+    stages: tuple[Stage, ...]  # of one task, in order
+    options: type[Section] = NoOptions
+    heads: tuple[Heads, ...] = ("per-task", "shared", "all-classes")  # the first is the default
+    joint: bool = False  # learns all tasks at once, as one last task
+
+
+METHODS: dict[str, Method] = {
+    "sgd": Method("lifelong.methods.baselines.finetune", ("learn",), heads=("shared", "all-classes")),
+    "finetune": Method("lifelong.methods.baselines.finetune", ("learn",), heads=("per-task",)),
+    "sgd-f": Method("lifelong.methods.baselines.frozen", ("learn",)),
+    "joint": Method("lifelong.methods.baselines.joint", ("learn",), joint=True),
+    "ewc": Method("lifelong.methods.baselines.ewc", ("learn", "consolidate"), EwcOptions),
+    "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
+}

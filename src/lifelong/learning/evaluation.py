@@ -1,0 +1,41 @@
+"""What a network answers, with dropout off, under each protocol.
+
+Task-incremental: the task is told, and the answer is the best class of that task. Class-incremental: it is not, and the
+answer is the best of all classes seen so far; a head that tasks share cannot answer that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lifelong.config.schema import Heads
+from lifelong.data.tensors import Split, Task
+from lifelong.networks.mlp import Mlp
+
+BATCH = 1000
+
+
+@torch.no_grad()
+def logits(network: Mlp, split: Split) -> Tensor:
+    """Logits of all heads side by side, [n, total], in evaluation mode (dropout off)."""
+    network.eval()
+    chosen = torch.arange(len(split)).split(BATCH)
+    return torch.cat([network.all_logits(split.batch(part)[0]) for part in chosen])
+
+
+def task_answers(all_logits: Tensor, heads: Heads, task: int, classes_per_task: int) -> Tensor:
+    """Task-incremental answers [n]: the best class within the task that is told."""
+    start = 0 if heads == "shared" else task * classes_per_task
+    return all_logits[:, start : start + classes_per_task].argmax(1)
+
+
+def class_answers(all_logits: Tensor, heads: Heads, seen: int, classes_per_task: int) -> Tensor | None:
+    """Class-incremental answers [n]: the best of all classes of the first `seen` tasks, numbered over the tasks."""
+    return None if heads == "shared" else all_logits[:, : seen * classes_per_task].argmax(1)
+
+
+def accuracy(network: Mlp, task: Task, heads: Heads) -> float:
+    """Task-incremental validation accuracy of one task."""
+    answers = task_answers(logits(network, task.validation), heads, task.index, len(task.classes))
+    return float((answers == task.validation.targets).double().mean())

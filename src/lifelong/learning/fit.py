@@ -1,0 +1,147 @@
+"""The training loop: mini-batch SGD that can stop after any epoch and go on bit for bit.
+
+The order of the images and the dropout of an epoch come from that epoch's own seed, so weights, momentum and the epoch's
+number are all there is to keep. `torch.optim.sgd.sgd` is the library's update without its optimiser objects, whose
+construction imports torch's compiler (4 s a job).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+from lifelong.config.schema import Training
+from lifelong.data.tensors import Split
+from lifelong.errors import UserError
+from lifelong.learning.checkpoints import Checkpoints
+from lifelong.learning.penalties import QuadraticPenalty
+from lifelong.progress import Progress
+from lifelong.randomness import derived_seed
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""(float images [b, ...], targets [b]) -> mean loss of the batch."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Staircase learning rate: initial * factor ** (epoch // every)."""
+
+    initial: float
+    factor: float
+    every: int
+
+    def __call__(self, epoch: int) -> float:
+        return self.initial * self.factor ** (epoch // self.every)
+
+
+@dataclass
+class Fit:
+    """One training run of a network: what is trained, on what, held by what.
+
+    Attributes:
+        name: names the run within its job (its checkpoint, its part of the curve).
+        trainable: names of the parameters that learn.
+        penalty: added to the objective by its gradient.
+        masks: 0/1 tensors; where 0, the gradient is masked and the parameter keeps its value.
+        epoch_offset: epochs already counted by the learning-rate schedule.
+        validation: the accuracy written in the curve; never used to choose.
+    """
+
+    name: str
+    network: nn.Module
+    train: Split
+    objective: Objective
+    budget: Training
+    schedule: Schedule
+    seed: tuple[int | str, ...]
+    trainable: Sequence[str]
+    validation: Callable[[], float]
+    checkpoints: Checkpoints
+    penalty: QuadraticPenalty | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    epoch_offset: int = 0
+
+    def run(self, progress: Progress) -> list[dict[str, Any]]:
+        """Train for `budget.epochs`; returns the curve, a row an epoch."""
+        named = dict(self.network.named_parameters())
+        parameters: list[Tensor] = [named[name] for name in self.trainable]
+        momentum: list[Tensor | None] = [None] * len(parameters)
+        curve: list[dict[str, Any]] = []
+        if (kept := self.checkpoints.load(self.name)) is not None:
+            tensors, info = kept
+            curve = info["curve"]
+            with torch.no_grad():
+                for i, name in enumerate(self.trainable):
+                    parameters[i].copy_(tensors[f"weight/{name}"])
+                    momentum[i] = tensors.get(f"momentum/{name}")
+            progress.step("resumed", len(curve))
+        for epoch in range(len(curve), self.budget.epochs):
+            rate = self.schedule(self.epoch_offset + epoch)
+            loss = self._epoch(epoch, rate, parameters, momentum)
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"{self.name}: the loss is {loss} in epoch {epoch}; training diverged: lower the learning rate "
+                    f"({rate:g}) or the method's strength"
+                )
+            curve.append(
+                {
+                    "fit": self.name,
+                    "epoch": epoch,
+                    "learning_rate": rate,
+                    "loss": loss,
+                    "penalty": self._penalty_value(named),
+                    "validation_accuracy": self.validation(),
+                }
+            )
+            progress.step(f"loss {loss:.4f}")
+            if self.checkpoints.due():
+                self._keep(parameters, momentum, curve)
+        return curve
+
+    def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], momentum: list[Tensor | None]) -> float:
+        """One pass over the training images; returns the mean objective."""
+        torch.manual_seed(derived_seed(*self.seed, self.name, epoch))
+        self.network.train()
+        masked = [i for i, name in enumerate(self.trainable) if name in self.masks]
+        masks = [self.masks[self.trainable[i]] for i in masked]
+        total = torch.zeros(())
+        for chosen in torch.randperm(len(self.train)).split(self.budget.batch_size):
+            loss = self.objective(*self.train.batch(chosen))
+            gradients = list(torch.autograd.grad(loss, parameters))
+            total += loss.detach() * len(chosen)
+            with torch.no_grad():
+                if self.penalty is not None:
+                    self.penalty.add_gradient_(self.trainable, parameters, gradients)
+                if masks:
+                    torch._foreach_mul_([gradients[i] for i in masked], masks)
+                sgd(
+                    parameters,
+                    gradients,
+                    momentum,
+                    foreach=True,
+                    weight_decay=0.0,
+                    momentum=self.budget.momentum,
+                    lr=rate,
+                    dampening=0.0,
+                    nesterov=False,
+                    maximize=False,
+                )
+        return float(total) / len(self.train)
+
+    @torch.no_grad()
+    def _penalty_value(self, named: Mapping[str, Tensor]) -> float:
+        return self.penalty.value(named).item() if self.penalty else 0.0
+
+    def _keep(self, parameters: list[Tensor], momentum: list[Tensor | None], curve: list[dict[str, Any]]) -> None:
+        tensors: dict[str, Tensor] = {}
+        for name, parameter, buffer in zip(self.trainable, parameters, momentum, strict=True):
+            tensors[f"weight/{name}"] = parameter
+            if buffer is not None:
+                tensors[f"momentum/{name}"] = buffer
+        self.checkpoints.save(self.name, tensors, {"curve": curve})

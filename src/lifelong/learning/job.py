@@ -1,0 +1,123 @@
+"""What a stage of a method is given, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong.config import Experiment
+from lifelong.data.tensors import Split, Task
+from lifelong.learning.checkpoints import Checkpoints
+from lifelong.learning.evaluation import accuracy
+from lifelong.learning.fit import Fit, Objective, Schedule
+from lifelong.learning.penalties import QuadraticPenalty
+from lifelong.networks.create import new_network
+from lifelong.networks.mlp import Mlp, shared_names
+from lifelong.progress import Progress
+
+State = dict[str, dict[str, Tensor]]
+"""Named tensors in named groups: what the next stage needs and nothing more. Every state has the group `network`."""
+
+
+@dataclass
+class Job:
+    """One stage of one task of one seed: its data, its settings, and the verbs every method needs.
+
+    `data` is the task's training and validation images; a joint learner gets all tasks, the others one.
+    """
+
+    experiment: Experiment
+    seed: int
+    stage: str
+    data: Sequence[Task]
+    tasks: int
+    classes_per_task: int
+    inputs: int
+    checkpoints: Checkpoints
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        return self.data[-1]
+
+    @property
+    def head(self) -> int:
+        """Which head answers for this task."""
+        return self.task.index if self.experiment.heads == "per-task" else 0
+
+    def network(self, state: State | None) -> Mlp:
+        """The network of a state, or a new one that depends on the seed alone."""
+        network = new_network(self.experiment, self.inputs, self.tasks, self.classes_per_task, self.seed)
+        if state is not None:
+            network.load_state_dict(state["network"])
+        return network
+
+    def objective(self, network: Mlp) -> Objective:
+        """Mean cross-entropy of this task's labels under the head that answers for it."""
+        head = self.head
+        offset = self.task.index * self.classes_per_task if self.experiment.heads == "all-classes" else 0
+        return lambda images, targets: F.cross_entropy(network(images, head), targets + offset)
+
+    def trainable(self, network: Mlp, shared: bool = True) -> list[str]:
+        """Names of the parameters that learn: this task's head, and the shared ones unless they are frozen."""
+        head = [name for name, _ in network.named_parameters() if name.startswith(f"heads.{self.head}.")]
+        return (shared_names(network) if shared else []) + head
+
+    def schedule(self, first_stage: bool = True) -> Schedule:
+        """The learning rate over the epochs of a task; the first task's first stage may have its own decay."""
+        budget = self.experiment.training
+        factor = budget.decay_factor
+        if first_stage and self.task.index == 0 and budget.first_task_decay_factor is not None:
+            factor = budget.first_task_decay_factor
+        return Schedule(budget.learning_rate, factor, budget.decay_every)
+
+    def fit(
+        self,
+        network: Mlp,
+        *,
+        name: str | None = None,
+        train: Split | None = None,
+        objective: Objective | None = None,
+        trainable: Sequence[str] | None = None,
+        schedule: Schedule | None = None,
+        penalty: QuadraticPenalty | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+        epoch_offset: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Train the network in place; the curve is kept in the job."""
+        budget = self.experiment.training
+        run = Fit(
+            name=name or self.stage,
+            network=network,
+            train=train or self.task.train,
+            objective=objective or self.objective(network),
+            budget=budget,
+            schedule=schedule or self.schedule(),
+            seed=(self.seed, self.task.index, self.stage),
+            trainable=self.trainable(network) if trainable is None else trainable,
+            validation=lambda: accuracy(network, self.task, self.experiment.heads),
+            checkpoints=self.checkpoints,
+            penalty=penalty,
+            masks=masks or {},
+            epoch_offset=epoch_offset,
+        )
+        if progress is not None:
+            self.curve += run.run(progress)
+            return
+        with Progress(self.label, budget.epochs) as own:
+            self.curve += run.run(own)
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment.name} seed {self.seed} task {self.task.index} {self.stage}"
+
+
+def weights(network: torch.nn.Module) -> dict[str, Tensor]:
+    """A copy of all parameters and buffers by name."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

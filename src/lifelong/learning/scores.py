@@ -1,0 +1,85 @@
+"""Evaluation of one seed: the accuracy matrix under every protocol, and the answer to every image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong import layout
+from lifelong.artifacts import read_info, read_tensors, write_json, write_tensors
+from lifelong.config import Experiment
+from lifelong.data.tensors import Split, load_task, load_test
+from lifelong.learning.evaluation import class_answers, logits, task_answers
+from lifelong.networks.create import new_network
+from lifelong.networks.mlp import Mlp
+from lifelong.stages import final_state
+
+PROTOCOLS = ("task_incremental", "class_incremental")
+
+
+def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
+    """Write scores.json and predictions.safetensors of one seed.
+
+    scores.json holds, for `test` and `validation` and for each protocol, R[i][j]: the accuracy on task j after learning
+    task i, null where there is no model (a joint learner has the last row alone) or no such answer (class-incremental:
+    tasks not yet seen, heads that tasks share); and `initial`, the test accuracy on each task of the network before it
+    learnt anything. The predictions are int16 [n]: `after-i.on-j.task` within task j, `after-i.on-j.class` numbered over
+    all tasks.
+    """
+    torch.set_num_threads(threads)
+    images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
+    shape = read_info(tasks, "tasks")
+    count, per_task = shape["tasks"], shape["classes_per_task"]
+    network = new_network(experiment, int(np.prod(shape["image_shape"])), count, per_task, seed)
+    test = [load_test(images, tasks, j) for j in range(count)]
+    validation = [load_task(images, tasks, j).validation for j in range(count)]
+
+    initial = [_share(task_answers(logits(network, test[j]), experiment.heads, j, per_task), test[j]) for j in range(count)]
+    accuracies: dict[str, Any] = {
+        split: {protocol: [[None] * count for _ in range(count)] for protocol in PROTOCOLS}
+        for split in ("test", "validation")
+    }
+    predictions: dict[str, np.ndarray] = {}
+    for i in experiment.tasks:
+        _load(network, experiment, seed, i)
+        for j in range(count):
+            for split, data in (("test", test[j]), ("validation", validation[j])):
+                answers = _answers(network, data, experiment, i, j, per_task)
+                for protocol, (predicted, expected) in answers.items():
+                    accuracies[split][protocol][i][j] = float((predicted == expected).double().mean())
+                    if split == "test":
+                        key = f"after-{i:02d}.on-{j:02d}.{protocol.partition('_')[0]}"
+                        predictions[key] = predicted.to(torch.int16).numpy()
+    write_tensors(
+        layout.predictions(experiment.name, seed),
+        "predictions",
+        predictions,
+        {"experiment": experiment.name, "seed": seed},
+    )
+    write_json(layout.scores(experiment.name, seed), {**accuracies, "initial": initial, "tasks": count})
+
+
+def _load(network: Mlp, experiment: Experiment, seed: int, task: int) -> None:
+    arrays, _ = read_tensors(final_state(experiment, seed, task), "state")
+    own = {key.removeprefix("network/"): torch.from_numpy(a) for key, a in arrays.items() if key.startswith("network/")}
+    network.load_state_dict(own)
+
+
+def _answers(
+    network: Mlp, split: Split, experiment: Experiment, i: int, j: int, per_task: int
+) -> Mapping[str, tuple[Tensor, Tensor]]:
+    """Protocol -> (predicted, expected) on task j after task i."""
+    all_logits = logits(network, split)
+    answers = {"task_incremental": (task_answers(all_logits, experiment.heads, j, per_task), split.targets)}
+    by_class = class_answers(all_logits, experiment.heads, i + 1, per_task) if j <= i else None
+    if by_class is not None:
+        answers["class_incremental"] = (by_class, split.targets + j * per_task)
+    return answers
+
+
+def _share(predicted: Tensor, split: Split) -> float:
+    return float((predicted == split.targets).double().mean())

@@ -1,0 +1,67 @@
+"""The graph of stages: which state each starts from, and what its outcome depends on.
+
+Snakemake and the command line ask here, so both know one graph. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lifelong import layout
+from lifelong.config import Comparison, Experiment, Scenario, Settings
+from lifelong.errors import UserError
+from lifelong.fingerprint import fingerprint
+
+
+def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:
+    """The stages of one task, in order. The last task is not pruned: no task comes to use the freed weights."""
+    last = task == experiment.scenario.tasks - 1
+    pruned = getattr(experiment.options, "pruning", "none") != "none" and not last
+    return tuple(stage for stage in experiment.method.stages if stage != "prune" or pruned)
+
+
+def final_state(experiment: Experiment, seed: int, task: int) -> Path:
+    """The file that holds what a task leaves."""
+    return layout.state(experiment.name, seed, task, stages_of(experiment, task)[-1])
+
+
+def input_state(experiment: Experiment, seed: int, task: int, stage: str) -> Path | None:
+    """The state a stage starts from: that of the stage before, or of the task before; none at the very start."""
+    before = stages_of(experiment, task)
+    if stage not in before or task not in experiment.tasks:
+        raise UserError(
+            f"{experiment.name} has no stage {stage!r} of task {task}; its tasks are {list(experiment.tasks)} and the "
+            f"stages of this one {', '.join(before) if task in experiment.tasks else '(none)'}"
+        )
+    position = before.index(stage)
+    if position:
+        return layout.state(experiment.name, seed, task, before[position - 1])
+    return final_state(experiment, seed, task - 1) if task - 1 in experiment.tasks else None
+
+
+def stage_fingerprint(experiment: Experiment) -> str:
+    """What the outcome of a method's stages depends on."""
+    return fingerprint(experiment.parameters(), ["lifelong.learning.run", experiment.method.module])
+
+
+def scores_fingerprint(experiment: Experiment) -> str:
+    parts = {key: experiment.parameters()[key] for key in ("scenario", "dataset", "network", "heads")}
+    return fingerprint(parts, ["lifelong.learning.scores"])
+
+
+def images_fingerprint(settings: Settings, dataset: str) -> str:
+    folder = settings.datasets.get(dataset)
+    return fingerprint({"dataset": folder.model_dump() if folder else dataset}, ["lifelong.data.catalog"])
+
+
+def tasks_fingerprint(scenario: Scenario) -> str:
+    return fingerprint(scenario.model_dump(), ["lifelong.data.scenarios"])
+
+
+def summary_fingerprint(experiment: Experiment) -> str:
+    listed = {"seeds": list(experiment.seeds), "joint": experiment.joint}
+    return fingerprint({**experiment.parameters(), **listed}, ["lifelong.summary"])
+
+
+def comparison_fingerprint(comparison: Comparison) -> str:
+    return fingerprint(comparison.model_dump(), ["lifelong.paper.tables"])

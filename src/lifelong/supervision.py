@@ -1,0 +1,48 @@
+"""Processes that die: a job ends with its parent, and a dead Snakemake's lock is cleared while a living one's is not."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+UNDER_SNAKEMAKE = "LIFELONG_UNDER_SNAKEMAKE"
+_PR_SET_PDEATHSIG = 1
+_owner: int | None = None
+
+
+def end_with_parent() -> None:
+    """Under Snakemake on Linux: be killed when the process that started this one ends.
+
+    A killed Snakemake leaves its children running; an orphan would go on computing beside the next run.
+    """
+    parent = os.environ.get(UNDER_SNAKEMAKE)
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not Path(f"/proc/{parent}").exists():  # it had ended before the call above
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def clear_dead_lock(folder: Path = Path(".snakemake")) -> None:
+    """Called while the Snakefile is read: remove the working directory's lock if no living Snakemake holds it.
+
+    Snakemake's lock names no process. So every Snakemake here holds a shared file lock, which the kernel drops when the
+    process ends in whatever way; whoever gets it exclusively is alone, and any lock it finds is a dead one's.
+    """
+    global _owner
+    if _owner is not None:
+        return
+    folder.mkdir(exist_ok=True)
+    _owner = os.open(folder / "lifelong.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(_owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    else:
+        shutil.rmtree(folder / "locks", ignore_errors=True)
+    fcntl.flock(_owner, fcntl.LOCK_SH)

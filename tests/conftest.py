@@ -1,0 +1,162 @@
+"""Tiny experiments, data and jobs, and slow restatements of the network and of SGD that several tests share."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong import config
+from lifelong.config import Experiment
+from lifelong.data.tensors import Split, Task
+from lifelong.learning.checkpoints import Checkpoints
+from lifelong.learning.job import Job, State
+from lifelong.stages import stages_of
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile(
+    "tiny", deadline=None, max_examples=40, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tiny")
+
+SHAPE = (1, 2, 3)
+PIXELS = 6
+IMAGES = 24
+PER_TASK = 2
+
+
+def tiny_experiment(
+    method: str,
+    *,
+    options: dict[str, Any] | None = None,
+    heads: str | None = None,
+    scenario: dict[str, Any] | None = None,
+    dropout: float = 0.0,
+    seeds: int | list[int] = 1,
+    **budget: Any,
+) -> Experiment:
+    """Three tasks of two classes, a 6-5 network, two epochs of mini-batches of eight; `budget` overrides Training."""
+    split = {"dataset": "digits", "kind": "split", "tasks": 3, "classes_per_task": 2, "validation": {"first": 9}}
+    entry: dict[str, Any] = {"scenario": "three", "network": "net", "training": "short", "method": method, "seeds": seeds}
+    entry |= {"options": options or {}} | ({"heads": heads} if heads else {})
+    return config.settings(
+        {
+            "scenarios": {"three": scenario or split},
+            "networks": {
+                "net": {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": "truncated-normal"}
+            },
+            "training": {"short": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2} | budget},
+            "experiments": {"tiny": entry},
+            "reports": {},
+        }
+    ).experiment("tiny")
+
+
+def tiny_split(seed: int, count: int = IMAGES) -> Split:
+    """Random images of two random classes."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
+    return Split(torch.from_numpy(images), torch.from_numpy(random.integers(0, PER_TASK, count)))
+
+
+def tiny_task(index: int) -> Task:
+    first = index * PER_TASK
+    return Task(index, tiny_split(10 * index), tiny_split(10 * index + 1, 9), torch.arange(first, first + PER_TASK))
+
+
+def tiny_job(
+    experiment: Experiment, task: int, stage: str = "learn", seed: int = 0, checkpoints: Checkpoints | None = None
+) -> Job:
+    """A job on `tiny_task`s that writes no checkpoint unless it is given a place for them."""
+    return Job(
+        experiment=experiment,
+        seed=seed,
+        stage=stage,
+        data=[tiny_task(index) for index in (range(task + 1) if experiment.method.joint else [task])],
+        tasks=experiment.scenario.tasks,
+        classes_per_task=PER_TASK,
+        inputs=PIXELS,
+        checkpoints=checkpoints or Checkpoints(Path("none"), seconds=math.inf),
+    )
+
+
+def run_chain(experiment: Experiment) -> dict[tuple[int, str], State]:
+    """The state that every stage of every task leaves, in memory."""
+    module = importlib.import_module(experiment.method.module)
+    states: dict[tuple[int, str], State] = {}
+    state: State | None = None
+    for task in experiment.tasks:
+        for stage in stages_of(experiment, task):
+            state = getattr(module, stage)(tiny_job(experiment, task, stage), state)
+            states[task, stage] = state
+    return states
+
+
+def random_like(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Positive random tensors of the same names and shapes."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(tensor.shape, generator=generator) for name, tensor in tensors.items()}
+
+
+def shared_of(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in named.items() if name.startswith("hidden.")}
+
+
+def pixels(split: Split) -> np.ndarray:
+    """float64 [n, pixels] in [0, 1]."""
+    return split.images.numpy().reshape(len(split), -1) / 255
+
+
+def forward(weights: Mapping[str, Any], x: Any, head: int) -> Any:
+    """Logits without dropout, for numpy arrays or tensors: ReLU(W x + b) of each layer, then the head."""
+    layer = 0
+    while f"hidden.{layer}.weight" in weights:
+        x = x @ weights[f"hidden.{layer}.weight"].T + weights[f"hidden.{layer}.bias"]
+        x = x * (x > 0)
+        layer += 1
+    return x @ weights[f"heads.{head}.weight"].T + weights[f"heads.{head}.bias"]
+
+
+def cross_entropy(weights: Mapping[str, Tensor], split: Split, head: int, offset: int = 0) -> Tensor:
+    """Mean of -log softmax of the label, image by image."""
+    images = torch.from_numpy(pixels(split))
+    losses = []
+    for image, target in zip(images, split.targets, strict=True):
+        z = forward(weights, image, head)
+        losses.append(torch.log(sum(torch.exp(value) for value in z)) - z[target + offset])
+    return torch.stack(losses).mean()
+
+
+def descend(
+    start: Mapping[str, Tensor],
+    names: Sequence[str],
+    loss: Callable[[dict[str, Tensor]], Tensor],
+    rates: Iterable[float],
+    masks: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Plain gradient descent in float64, one step a rate: W <- W - rate * mask * dloss/dW."""
+    now = {name: tensor.detach().double() for name, tensor in start.items()}
+    for rate in rates:
+        leaves = {name: now[name].clone().requires_grad_() for name in names}
+        gradients = torch.autograd.grad(loss(now | leaves), list(leaves.values()))
+        for name, gradient in zip(names, gradients, strict=True):
+            now[name] = now[name] - rate * gradient * (masks or {}).get(name, 1)
+    return now
+
+
+def assert_close(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], absolute: float = 1e-5) -> None:
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name].double(), expected[name].double(), rtol=1e-4, atol=absolute, msg=name)
+
+
+def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    """The same names with the same bits."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,108 @@
+"""params.yaml: what fits is resolved, what does not is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import ROOT, TINY
+
+from lifelong.config import load, settings
+from lifelong.config.methods import METHODS
+from lifelong.errors import UserError
+
+
+def with_change(path: str, value: Any) -> dict[str, Any]:
+    """The tiny params with one key set; `path` is dotted."""
+    written = yaml.safe_load(TINY)
+    *parents, last = path.split(".")
+    section = written
+    for part in parents:
+        section = section[part]
+    section[last] = value
+    return written
+
+
+def test_the_shipped_params_fit() -> None:
+    found = load(ROOT / "params.yaml")
+    assert {experiment.method_name for experiment in found.experiments.values()} == set(METHODS)
+    anpyc = found.experiment("split-mnist-anpyc")
+    assert anpyc.network.hidden == [512, 256]
+    assert anpyc.seeds == (0, 1, 2, 3, 4)
+    assert anpyc.heads == "per-task"
+    assert found.experiment("split-mnist-sgd").heads == "shared"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("experiments.split-digits-ewc.methd", "ewc", ["experiments.split-digits-ewc.methd", "unknown key", "'method'"]),
+        ("scenarios.split-digits.task", 2, ["scenarios.split-digits.task: unknown key", "Did you mean 'tasks'?"]),
+        ("scenarioss", {}, ["scenarioss: unknown key", "Did you mean 'scenarios'?"]),
+        ("training.digits.epochs", "3", ["training.digits.epochs", "'3' (str)", "integer"]),
+        ("training.digits.epochs", 0, ["training.digits.epochs", "found 0", "greater than or equal to 1"]),
+        ("training.digits.learning_rate", -1, ["training.digits.learning_rate", "-1", "greater than 0"]),
+        ("networks.mlp-256-128.dropout", 1.0, ["networks.mlp-256-128.dropout", "less than 1"]),
+        ("networks.mlp-256-128.initialisation", "normal", ["found 'normal'", "Did you mean 'truncated-normal'?"]),
+        ("scenarios.split-digits.dataset", "minst", ["scenarios.split-digits.dataset", "'minst'", "Did you mean 'mnist'?"]),
+        ("scenarios.split-digits.tasks", 6, ["scenarios.split-digits: 6 tasks of 2 classes want 12", "digits has 10"]),
+        ("scenarios.split-digits.permutation", "released", ["'permutation' does not fit here", "split"]),
+        ("scenarios.split-digits.validation", {}, ["exactly one of 'first'", "'fraction'"]),
+        ("experiments.split-digits-ewc.method", "ewcc", ["experiments.split-digits-ewc.method", "Did you mean 'ewc'?"]),
+        ("experiments.split-digits-ewc.scenario", "split-digit", ["Did you mean 'split-digits'?"]),
+        ("experiments.split-digits-ewc.options", {}, ["experiments.split-digits-ewc.options.strength: this key is missing"]),
+        ("experiments.split-digits-ewc.options", {"strength": -1}, ["options.strength", "greater than or equal to 0"]),
+        ("experiments.split-digits-sgd.heads", "per-task", ["'per-task' does not fit method 'sgd'", "all-classes, shared"]),
+        ("experiments.split-digits-sgd.seeds", [1, 1], ["experiments.split-digits-sgd.seeds", "[1, 1]"]),
+        ("experiments.split-digits-sgd.seeds", [3], ["experiments.split-digits-sgd.joint", "lacks seeds [3]"]),
+        ("experiments.split-digits-sgd.joint", "split-digits-ewc", ["method 'ewc'", "joint learner"]),
+        ("experiments.a/b", {}, ["a/b", "a name is made of letters"]),
+        (
+            "experiments.split-digits-anpyc.options",
+            {"strength": 1, "prune_percent": 15},
+            ["experiments.split-digits-anpyc.options", "'prune_percent' goes with 'pruning: constant'"],
+        ),
+        ("reports.digits.comparison.experiments", {"X": "split-digit-ewc"}, ["reports.digits.comparison.experiments.X"]),
+        ("datasets", {"mnist": {"path": "x", "image_size": 8}}, ["datasets.mnist", "built-in"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(path: str, value: Any, parts: list[str]) -> None:
+    with pytest.raises(UserError) as refused:
+        settings(with_change(path, value))
+    for part in parts:
+        assert part in str(refused.value)
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    written = with_change("training.digits.epochs", 0)
+    written["networks"]["mlp-256-128"]["hiden"] = [1]
+    with pytest.raises(UserError, match=r"(?s)training\.digits\.epochs.*networks|networks.*training\.digits\.epochs"):
+        settings(written)
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TINY + "\nreports: {}\n")
+    with pytest.raises(UserError, match="'reports' is given twice"):
+        load(path)
+
+
+def test_a_number_in_scientific_notation_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TINY.replace("learning_rate: 0.05", "learning_rate: 5e-2"))
+    assert load(path).experiment("split-digits-ewc").training.learning_rate == 0.05
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params\.yaml: no such file"):
+        load(tmp_path / "params.yaml")
+
+
+def test_names_and_seeds_do_not_change_what_a_result_depends_on() -> None:
+    one = settings(yaml.safe_load(TINY)).experiment("split-digits-ewc")
+    other = settings(with_change("experiments.split-digits-ewc.seeds", [5])).experiment("split-digits-ewc")
+    assert one.parameters() == other.parameters()
+    changed = settings(with_change("experiments.split-digits-ewc.options", {"strength": 1})).experiment("split-digits-ewc")
+    assert one.parameters() != changed.parameters()

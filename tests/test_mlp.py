@@ -1,0 +1,111 @@
+"""The perceptron: its forward pass, dropout, heads and initialisations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from conftest import PIXELS, forward, pixels, shared_of, tiny_experiment, tiny_split
+
+from lifelong.config.schema import Heads, Network
+from lifelong.networks.create import new_network
+from lifelong.networks.mlp import Mlp, build, head_sizes
+from lifelong.randomness import generator
+
+
+def built(rule: str, hidden: list[int], sizes: list[int], inputs: int = PIXELS, dropout: float = 0.0) -> Mlp:
+    settings = Network.model_validate({"kind": "mlp", "hidden": hidden, "dropout": dropout, "initialisation": rule})
+    return build(settings, inputs, sizes, generator(0))
+
+
+@pytest.mark.parametrize("hidden", [[4], [6, 5], [3, 7, 2]])
+@pytest.mark.parametrize("sizes", [[2, 2, 2], [4], [1, 3]])
+def test_forward_is_numpy_s(hidden: list[int], sizes: list[int]) -> None:
+    network = built("truncated-normal", hidden, sizes, dropout=0.5).double().eval()
+    split = tiny_split(0)
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    expected = [forward(weights, pixels(split), head) for head in range(len(sizes))]
+    images = split.batch(torch.arange(len(split)))[0].double()
+    with torch.no_grad():
+        for head, logits in enumerate(expected):
+            assert logits.shape == (len(split), sizes[head])
+            np.testing.assert_allclose(network(images, head), logits, atol=1e-7)
+        np.testing.assert_allclose(network.all_logits(images), np.concatenate(expected, axis=1), atol=1e-7)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("dropout", [0.0, 0.25, 0.5])
+def test_dropout_behind_every_hidden_layer_while_training_alone(layers: int, dropout: float) -> None:
+    """Identity layers on positive pixels: a feature survives all layers with (1-p)^layers and grows by its inverse."""
+    network = Mlp(PIXELS, [PIXELS] * layers, [1], dropout)
+    with torch.no_grad():
+        for layer in network.hidden:
+            layer.weight.copy_(torch.eye(PIXELS))
+            layer.bias.zero_()
+    images = torch.full((4000, 1, 1, PIXELS), 0.5)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        trained = network.train().features(images)
+        tested = network.eval().features(images)
+    assert torch.equal(tested, images.flatten(1))
+    keep = (1 - dropout) ** layers
+    survived = trained != 0
+    torch.testing.assert_close(trained[survived], torch.full((int(survived.sum()),), 0.5 / keep))
+    deviation = (keep * (1 - keep) / survived.numel()) ** 0.5
+    assert abs(float(survived.double().mean()) - keep) <= 5 * deviation
+
+
+@pytest.mark.parametrize(
+    ("rule", "bias", "distribution"),
+    [
+        ("truncated-normal", 0.1, lambda fan_in: scipy.stats.truncnorm(-2, 2, scale=0.1)),
+        ("uniform-fan-in", 0.0, lambda fan_in: scipy.stats.uniform(-(fan_in**-0.5), 2 * fan_in**-0.5)),
+    ],
+)
+def test_initial_weights_follow_their_distribution(rule: str, bias: float, distribution: Any) -> None:
+    for name, parameter in built(rule, [300, 100], [200, 50], inputs=64).named_parameters():
+        values = parameter.detach().double().numpy().ravel()
+        if name.endswith("bias"):
+            np.testing.assert_array_equal(values, np.full(len(values), bias, np.float32))
+            continue
+        drawn_from = distribution(parameter.shape[1])
+        low, high = drawn_from.support()
+        assert low - 1e-6 <= values.min() and values.max() <= high + 1e-6
+        assert values.std() == pytest.approx(drawn_from.std(), rel=0.03)
+        assert scipy.stats.kstest(values, drawn_from.cdf).pvalue > 1e-3
+
+
+def test_truncation_narrows_the_normal() -> None:
+    assert scipy.stats.truncnorm(-2, 2, scale=0.1).std() == pytest.approx(0.08796, abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["truncated-normal", "uniform-fan-in"])
+def test_heads_are_drawn_apart(rule: str) -> None:
+    heads = [head.weight.detach().numpy().ravel() for head in built(rule, [50], [40, 40, 40]).heads]
+    correlations = np.corrcoef(heads)[np.triu_indices(3, 1)]
+    assert np.abs(correlations).max() < 0.1
+
+
+@pytest.mark.parametrize(("heads", "sizes"), [("per-task", [2, 2, 2]), ("shared", [2]), ("all-classes", [6])])
+def test_head_sizes(heads: Heads, sizes: list[int]) -> None:
+    assert head_sizes(heads, tasks=3, classes_per_task=2) == sizes
+    assert [head.out_features for head in new_network(tiny_experiment("ewc", heads=heads, options={"strength": 1}), 6, 3, 2, 0).heads] == sizes
+
+
+def test_a_new_network_depends_on_seed_and_shape_alone() -> None:
+    def state(seed: int, method: str, **changes: Any) -> dict[str, torch.Tensor]:
+        return new_network(tiny_experiment(method, **changes), PIXELS, 3, 2, seed).state_dict()
+
+    torch.manual_seed(1)
+    first = state(5, "finetune")
+    before = torch.get_rng_state()
+    again = state(5, "ewc", options={"strength": 3}, learning_rate=0.7, dropout=0.5, seeds=9)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    one_head = state(5, "sgd")
+    assert all(torch.equal(first[name], one_head[name]) for name in shared_of(first))
+    other = state(6, "finetune")
+    assert not any(torch.equal(first[name], other[name]) for name in first if name.endswith("weight"))
