@@ -42,6 +42,6 @@ $(READY): requirements.lock pyproject.toml
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	@uv pip install --quiet --requirements requirements.lock
+	@uv pip install --quiet --compile-bytecode --requirements requirements.lock
 	@uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

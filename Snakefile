@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from lifelong import layout, stages
 from lifelong.config import load
 from lifelong.errors import UserError
+from lifelong.tracking import public_uri
 from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock
 
 

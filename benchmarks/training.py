@@ -69,8 +69,8 @@ class Effort:
     starts: int
 
 
-FULL = Effort(images=234 * BATCH, rounds=8, starts=6)
-QUICK = Effort(images=20 * BATCH, rounds=4, starts=1)
+FULL = Effort(images=117 * BATCH, rounds=8, starts=6)
+QUICK = Effort(images=15 * BATCH, rounds=4, starts=1)
 
 
 class Times:
@@ -348,6 +348,8 @@ Split.batch = first_batch
 cli.main()
 """
 _WHOLE_JOB = """
+import torch
+report()
 from lifelong import cli
 cli.main()
 report()
@@ -376,13 +378,12 @@ class Folder:
         catalog.prepare(wanted.dataset, None, images, self.path / layout.RAW, catalog.search_directories())
         scenarios.build(wanted, images, self.path / layout.tasks(scenario))
 
-    def reported(self, code: str, *arguments: str) -> tuple[float, float]:
-        """Seconds from the process's start to its report, and its peak memory by then in MiB."""
-        start = time.time()
+    def reports(self, code: str, *arguments: str) -> list[tuple[float, float]]:
+        """Seconds from the process's start to each of its reports, and its peak memory by then in MiB."""
         command = [sys.executable, "-c", _REPORT + code, *arguments]
+        start = time.time()
         said = subprocess.run(command, cwd=self.path, stdout=subprocess.PIPE, check=True, text=True).stdout
-        then, memory = json.loads(said)
-        return then - start, memory
+        return [(then - start, peak) for then, peak in map(json.loads, said.splitlines())]
 
 
 def learn(experiment: str) -> tuple[str, ...]:
@@ -396,8 +397,8 @@ def starts(rounds: int) -> list[Row]:
         folder.prepare("split-digits")
         times = Times(
             {
-                "ours": lambda: folder.reported(_FIRST_STEP, *learn("split-digits-sgd"))[0],
-                "careless": lambda: folder.reported(_CARELESS)[0],
+                "ours": lambda: folder.reports(_FIRST_STEP, *learn("split-digits-sgd"))[0][0],
+                "careless": lambda: folder.reports(_CARELESS)[0][0],
             },
             rounds,
         )
@@ -416,10 +417,9 @@ def memory() -> list[Row]:
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(Path(path))
         folder.prepare("split-mnist")
-        _, job = folder.reported(_WHOLE_JOB, *learn("split-mnist-sgd"))
-        _, alone = folder.reported("import torch\nreport()")
+        (_, library), (_, job) = folder.reports(_WHOLE_JOB, *learn("split-mnist-sgd"))
     part = "peak memory"
-    return [Row(part, "lifelong learn, split MNIST", job, "MiB"), Row(part, "import torch alone", alone, "MiB")]
+    return [Row(part, "lifelong learn, split MNIST", job, "MiB"), Row(part, "of which import torch", library, "MiB")]
 
 
 def machine() -> dict[str, str]:

@@ -49,9 +49,7 @@ def tiny_experiment(
     return config.settings(
         {
             "scenarios": {"three": scenario or split},
-            "networks": {
-                "net": {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": "truncated-normal"}
-            },
+            "networks": {"net": {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": "truncated-normal"}},
             "training": {"short": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2} | budget},
             "experiments": {"tiny": entry},
             "reports": {},
@@ -130,7 +128,7 @@ def cross_entropy(weights: Mapping[str, Tensor], split: Split, head: int, offset
     losses = []
     for image, target in zip(images, split.targets, strict=True):
         z = forward(weights, image, head)
-        losses.append(torch.log(sum(torch.exp(value) for value in z)) - z[target + offset])
+        losses.append(torch.log(torch.exp(z).sum()) - z[target + offset])
     return torch.stack(losses).mean()
 
 

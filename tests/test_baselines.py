@@ -134,8 +134,9 @@ def test_joint_objective_image_by_image(heads: str) -> None:
     """With logits so far apart that a wrong competitor would decide, and its gradient."""
     network = tiny_job(tiny_experiment("joint", heads=heads), 2).network(None).eval()
     with torch.no_grad():
-        for number, head in enumerate(network.heads):
-            head.bias.add_(8.0 * number)
+        for name, parameter in network.named_parameters():
+            if name.startswith("heads.") and name.endswith("bias"):
+                parameter.add_(8.0 * int(name.split(".")[1]))
     mixed = Split(tiny_split(5).images, torch.arange(IMAGES) % (3 * PER_TASK))
     leaves = {name: p.detach().double().requires_grad_() for name, p in network.named_parameters()}
     expected = slow_joint(leaves, mixed, heads)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from conftest import PER_TASK, forward, pixels, random_like, tiny_experiment, tiny_job, tiny_task
+from conftest import forward, pixels, random_like, tiny_experiment, tiny_job, tiny_task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +102,9 @@ PERMUTED = {"dataset": "digits", "kind": "permuted", "tasks": 2, "permutation": 
 def made(experiment: Experiment) -> dict[str, np.ndarray]:
     """Random images of six classes, cut and learnt in the working directory; returns the arrays of images and tasks."""
     random = np.random.default_rng(0)
-    images = {f"{part}_images": random.integers(0, 256, (n, 1, 2, 3), dtype=np.uint8) for part, n in (("train", 120), ("test", 90))}
+    images = {
+        f"{part}_images": random.integers(0, 256, (n, 1, 2, 3), dtype=np.uint8) for part, n in (("train", 120), ("test", 90))
+    }
     labels = {f"{part}_labels": random.permutation(np.arange(n) % 6) for part, n in (("train", 120), ("test", 90))}
     info = {"content": "c" * 64, "class_names": list("abcdef")}
     write_tensors(layout.images("digits"), "images", images | labels, info)

@@ -68,7 +68,7 @@ def test_schedule_is_a_staircase(initial: float, factor: float, every: int, epoc
 @pytest.mark.parametrize("held", ["free", "penalty", "mask"])
 @pytest.mark.parametrize("offset", [0, 3])
 def test_steps_follow_the_closed_form(momentum: float, held: str, offset: int) -> None:
-    """Logistic regression in numpy: gradient (p - y)^T x / n, v <- m v + mask (gradient + 2 s I (W - A)), W <- W - rate v."""
+    """Logistic regression: v <- m v + mask * ((p - y)^T x / n + 2 s I (W - A)) and W <- W - rate * v, in numpy."""
     split = tiny_split(0)
     network = perceptron()
     random = np.random.default_rng(1)
@@ -89,7 +89,9 @@ def test_steps_follow_the_closed_form(momentum: float, held: str, offset: int) -
             v[name] = momentum * v[name] + step * (mask[name] if held == "mask" else 1)
             w[name] = w[name] - RATE * FACTOR ** ((offset + epoch) // EVERY) * v[name]
         penalties.append(sum(strength * (importance[name] * (w[name] - anchor[name]) ** 2).sum() for name in w))
-    tensors = [{name: torch.from_numpy(array).float() for name, array in named.items()} for named in (importance, anchor, mask)]
+    tensors = [
+        {name: torch.from_numpy(array).float() for name, array in named.items()} for named in (importance, anchor, mask)
+    ]
     curve = run(
         fit(
             network,
@@ -123,7 +125,9 @@ def test_what_is_not_trainable_keeps_its_bits() -> None:
 
 def test_every_epoch_is_another_order_of_all_images() -> None:
     count = 50
-    numbered = Split(torch.arange(count, dtype=torch.uint8).repeat_interleave(PIXELS).view(count, 1, 1, PIXELS), torch.zeros(count).long())
+    numbered = Split(
+        torch.arange(count, dtype=torch.uint8).repeat_interleave(PIXELS).view(count, 1, 1, PIXELS), torch.zeros(count).long()
+    )
     network = perceptron()
     batches: list[list[int]] = []
 
@@ -133,7 +137,7 @@ def test_every_epoch_is_another_order_of_all_images() -> None:
 
     run(fit(network, numbered, epochs=3, batch=20, objective=objective))
     assert [len(batch) for batch in batches] == [20, 20, 10] * 3
-    orders = [sum(batches[at : at + 3], []) for at in (0, 3, 6)]
+    orders = [[image for batch in batches[at : at + 3] for image in batch] for at in (0, 3, 6)]
     assert all(sorted(order) == list(range(count)) for order in orders)
     assert len({tuple(order) for order in [*orders, range(count)]}) == 4
 
@@ -177,13 +181,35 @@ def test_resume_after_any_epoch_is_bit_for_bit(tmp_path: Path, momentum: float, 
     assert not places.folder.exists()
 
 
+def test_dropout_is_on_in_every_batch_whatever_validation_does() -> None:
+    network = perceptron(4, dropout=0.5)
+    modes: list[bool] = []
+
+    def objective(images: Tensor, targets: Tensor) -> Tensor:
+        modes.append(network.training)
+        return F.cross_entropy(network(images, 0), targets)
+
+    run(
+        fit(
+            network.eval(),
+            tiny_split(0),
+            epochs=2,
+            batch=8,
+            objective=objective,
+            validation=lambda: len(network.eval().heads),
+        )
+    )
+    assert modes == [True] * 6
+
+
 @pytest.mark.parametrize("part", ["seed", "name"])
 def test_order_and_dropout_depend_on_the_job(part: str) -> None:
-    found = []
+    found: list[dict[str, Tensor]] = []
     for value in ("a", "a", "b"):
         network = perceptron(4, dropout=0.5)
         torch.manual_seed(len(found))
-        run(fit(network, tiny_split(0), batch=7, **{part: (value,) if part == "seed" else value}))
+        named: dict[str, Any] = {part: (value,) if part == "seed" else value}
+        run(fit(network, tiny_split(0), batch=7, **named))
         found.append(network.state_dict())
     assert identical(found[0], found[1])
     assert not identical(found[0], found[2])

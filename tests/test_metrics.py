@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import tiny_experiment
@@ -83,9 +84,12 @@ def test_summary_pairs_each_seed_with_its_joint_learner(tmp_path: Path, monkeypa
     def rows(first: int, triangle: bool) -> Rows:
         return [[next(values) if i >= first and (j <= i or not triangle) else None for j in range(3)] for i in range(3)]
 
-    scores = {
+    scores: dict[tuple[str, int], dict[str, Any]] = {
         (name, seed): {
-            **{part: {"task_incremental": rows(first, False), "class_incremental": rows(first, True)} for part in ("test", "validation")},
+            **{
+                part: {"task_incremental": rows(first, False), "class_incremental": rows(first, True)}
+                for part in ("test", "validation")
+            },
             "initial": [next(values) for _ in range(3)],
             "tasks": 3,
         }
@@ -98,7 +102,9 @@ def test_summary_pairs_each_seed_with_its_joint_learner(tmp_path: Path, monkeypa
     summary = read_json(layout.summary("tiny"))
     for protocol in ("task_incremental", "class_incremental"):
         expected = [
-            by_hand(scores["tiny", s]["test"][protocol], scores["tiny", s]["initial"], scores["upper", s]["test"][protocol][2])
+            by_hand(
+                scores["tiny", s]["test"][protocol], scores["tiny", s]["initial"], scores["upper", s]["test"][protocol][2]
+            )
             for s in (1, 7)
         ]
         for metric, found in summary["test"][protocol].items():

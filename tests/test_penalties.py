@@ -44,7 +44,12 @@ def tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
 def cases(draw: st.DrawFn) -> Case:
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     importance, anchor, weights = ({name: random.normal(size=s) for name, s in SHAPES.items()} for _ in range(3))
-    return Case(draw(st.floats(0, 100, allow_subnormal=False)), {name: abs(array) for name, array in importance.items()}, anchor, weights)
+    return Case(
+        draw(st.floats(0, 100, allow_subnormal=False)),
+        {name: abs(array) for name, array in importance.items()},
+        anchor,
+        weights,
+    )
 
 
 @given(cases())

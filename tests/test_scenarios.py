@@ -22,7 +22,13 @@ PARTS = ("train", "validation", "test")
 
 
 def split_scenario(tasks: int, per_task: int, order_seed: int | None = None, **validation: Any) -> Scenario:
-    written = {"dataset": "mine", "kind": "split", "tasks": tasks, "classes_per_task": per_task, "class_order_seed": order_seed}
+    written = {
+        "dataset": "mine",
+        "kind": "split",
+        "tasks": tasks,
+        "classes_per_task": per_task,
+        "class_order_seed": order_seed,
+    }
     return Scenario.model_validate(written | {"validation": validation or {"fraction": 0.2}})
 
 
@@ -46,7 +52,9 @@ def test_each_class_is_in_one_task(tasks: int, per_task: int, spare: int, seed: 
     st.none() | st.integers(0, 9),
     st.lists(st.integers(3, 9), min_size=10, max_size=10),
     st.integers(0, 2**32),
-    st.one_of(st.builds(lambda n: {"first": n}, st.integers(1, 20)), st.builds(lambda f: {"fraction": f}, st.floats(0.05, 0.6))),
+    st.one_of(
+        st.builds(lambda n: {"first": n}, st.integers(1, 20)), st.builds(lambda f: {"fraction": f}, st.floats(0.05, 0.6))
+    ),
 )
 def test_parts_are_disjoint_and_complete(
     tasks: int, per_task: int, order_seed: int | None, counts: list[int], seed: int, validation: dict[str, Any]
@@ -78,7 +86,7 @@ def test_parts_are_disjoint_and_complete(
 def test_validation_is_the_first_images() -> None:
     labels = np.array([2, 0, 1, 2, 0, 1])
     assert validation_indices(Validation(first=4), labels).tolist() == [0, 1, 2, 3]
-    with pytest.raises(UserError, match="validation.first: found 6; the data set has 6"):
+    with pytest.raises(UserError, match=r"validation\.first: found 6; the data set has 6"):
         validation_indices(Validation(first=6), labels)
 
 

@@ -17,6 +17,7 @@ from lifelong.artifacts import missing
 from lifelong.config import Settings, load
 from lifelong.errors import UserError, did_you_mean
 from lifelong.supervision import end_with_parent
+from lifelong.tracking import public_uri
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -140,7 +141,7 @@ def show(settings: Settings, comparison: str) -> None:
     click.echo(report.read_text().partition("## How these were made")[0])
     click.echo(f"Report   {report} (how the numbers were made; .csv and .json beside it)")
     click.echo(f"Models   {layout.RESULTS}/<experiment>/seed-<s>/task-<t>/")
-    click.echo(f"MLflow   `make mlflow` opens the page over {settings.tracked_at()}")
+    click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
 
 
 @cli.command()
@@ -149,11 +150,20 @@ def show(settings: Settings, comparison: str) -> None:
 def ui(settings: Settings, port: int) -> None:
     """Serve MLflow's page over the runs on 127.0.0.1."""
     uri = settings.tracked_at()
-    if "://" in uri and uri.split("://")[0] in ("http", "https"):
-        raise UserError(f"the runs are at {uri}, which has a page of its own: open it in a browser")
-    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
-    arguments = ["server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    os.execvp(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"the runs are at {public_uri(uri)}, which has a page of its own: open it in a browser")
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"{public_uri(uri)}: no run is written yet; `snakemake demo` writes the first")
+    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
+    # One worker and no job service: a page for one person starts in seconds. The address goes by the environment,
+    # since it may hold a password and arguments are visible to all.
+    os.environ |= {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    arguments = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 
 def main() -> None:

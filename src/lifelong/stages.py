@@ -63,5 +63,9 @@ def summary_fingerprint(experiment: Experiment) -> str:
     return fingerprint({**experiment.parameters(), **listed}, ["lifelong.summary"])
 
 
+def tracking_fingerprint() -> str:
+    return fingerprint({}, ["lifelong.tracking"])
+
+
 def comparison_fingerprint(comparison: Comparison) -> str:
     return fingerprint(comparison.model_dump(), ["lifelong.paper.tables"])

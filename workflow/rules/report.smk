@@ -47,7 +47,8 @@ rule track:
     output:
         layout.tracked("{experiment}"),
     params:
-        uri=SETTINGS.tracked_at(),
+        uri=public_uri(SETTINGS.tracked_at()),
+        fingerprint=stages.tracking_fingerprint(),
     log:
         "logs/{experiment}/track.log",
     conda:

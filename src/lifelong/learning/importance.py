@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
+from lifelong.networks.layers import product
 
 
 class LinearRecord:
@@ -54,7 +55,7 @@ def shared_layers(network: nn.Module) -> dict[str, nn.Linear]:
 
 def squared_sum(record: LinearRecord, squared: Tensor) -> tuple[Tensor, Tensor]:
     """Sum over images of the squared gradients of weight [out, in] and bias [out]; `squared` is G*G, [b, out]."""
-    return squared.T @ record.inputs.square(), squared.sum(0)
+    return product(squared.T, record.inputs.square().T), squared.sum(0)
 
 
 def fisher_diagonal(network: nn.Module, split: Split, head: int, batch: int) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.config.schema import Heads, Network
+from lifelong.networks.layers import Linear, dropout
 
 
 class Mlp(nn.Module):
@@ -22,15 +23,15 @@ class Mlp(nn.Module):
     def __init__(self, inputs: int, hidden: Sequence[int], head_sizes: Sequence[int], dropout: float) -> None:
         super().__init__()
         widths = [inputs, *hidden]
-        self.hidden = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in pairwise(widths))
-        self.heads = nn.ModuleList(nn.utils.skip_init(nn.Linear, widths[-1], size) for size in head_sizes)
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+        self.heads = nn.ModuleList(Linear(widths[-1], size) for size in head_sizes)
         self.dropout = dropout
 
     def features(self, images: Tensor) -> Tensor:
         """[n, ...] -> [n, last hidden width]."""
         x = images.flatten(1)
         for layer in self.hidden:
-            x = F.dropout(F.relu(layer(x)), self.dropout, self.training)
+            x = dropout(F.relu(layer(x)), self.dropout, self.training)
         return x
 
     def forward(self, images: Tensor, head: int) -> Tensor:
