@@ -7,7 +7,7 @@ READY := .venv/ready
 .PHONY: demo test lint format lock mlflow pull
 
 demo: $(READY)
-	@snakemake --quiet rules progress -- demo
+	@snakemake --quiet rules reason host -- demo
 	@lifelong show digits/comparison
 
 test: $(READY)
@@ -30,8 +30,8 @@ mlflow: $(READY)
 # Models and data of a reproduction from the DVC remote; afterwards snakemake has nothing to do.
 pull: $(READY)
 	dvc pull
-	snakemake --quiet rules progress --touch -- digits
-	snakemake --quiet rules progress -- digits
+	snakemake --quiet rules reason host --touch -- digits
+	snakemake --quiet rules reason host -- digits
 
 lock: $(READY)
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \

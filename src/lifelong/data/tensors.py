@@ -25,7 +25,7 @@ class Split:
 
     def batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen images as float32 in [0, 1], and their targets."""
-        return as_float(self.images[chosen]), self.targets[chosen]
+        return as_float(self.images.index_select(0, chosen)), self.targets.index_select(0, chosen)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_LARGE = 1 << 20
+"""Multiplications below which oneDNN's fixed cost outweighs its speed."""
+
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a [n, k] times the transpose of b [m, k], plus bias [m]: [n, m]."""
-    if _ONEDNN and a.device.type == "cpu" and a.dtype == torch.float32:
+    if _ONEDNN and a.device.type == "cpu" and a.dtype == torch.float32 and a.shape[0] * b.numel() >= _LARGE:
         return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
     return nn.functional.linear(a, b, bias)
 
