@@ -39,6 +39,7 @@ def tiny_experiment(
     heads: str | None = None,
     scenario: dict[str, Any] | None = None,
     dropout: float = 0.0,
+    initialisation: str = "truncated-normal",
     seeds: int | list[int] = 1,
     **budget: Any,
 ) -> Experiment:
@@ -49,7 +50,7 @@ def tiny_experiment(
     return config.settings(
         {
             "scenarios": {"three": scenario or split},
-            "networks": {"net": {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": "truncated-normal"}},
+            "networks": {"net": {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": initialisation}},
             "training": {"short": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2} | budget},
             "experiments": {"tiny": entry},
             "reports": {},

@@ -59,7 +59,6 @@ def test_tensors_round_trip(named: dict[str, np.ndarray], info: dict[str, Any]) 
             assert list(some) == [name]
 
 
-@pytest.mark.xfail(reason="np.ascontiguousarray gives a scalar one dimension", strict=True)
 def test_a_scalar_stays_one(tmp_path: Path) -> None:
     write_tensors(tmp_path / "file", "state", {"count": np.array(3)}, {})
     assert read_tensors(tmp_path / "file", "state")[0]["count"].shape == ()

@@ -86,6 +86,15 @@ def test_learn_descends_its_loss(method: str, module: str, heads: str, task: int
     assert changed == set(names)
 
 
+def test_the_order_of_images_is_the_seed_s() -> None:
+    """From the same weights, on the same images."""
+    experiment = tiny_experiment("finetune")
+    state = earlier(tiny_job(experiment, 1))
+    found = [learn("finetune", tiny_job(experiment, 1, seed=seed), state)["network"] for seed in (0, 0, 1)]
+    assert identical(found[0], found[1])
+    assert not identical(found[0], found[2])
+
+
 @pytest.mark.parametrize(("method", "heads"), [("sgd", 1), ("finetune", 3), ("sgd-f", 3), ("ewc", 3), ("joint", 3)])
 def test_usual_number_of_heads(method: str, heads: int) -> None:
     experiment = tiny_experiment(method, options={"strength": 1.0} if method == "ewc" else {})

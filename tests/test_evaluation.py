@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from conftest import forward, pixels, random_like, tiny_experiment, tiny_job, tiny_task
+from conftest import forward, identical, pixels, random_like, tiny_experiment, tiny_job, tiny_task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,9 +20,11 @@ from lifelong.artifacts import read_json, read_tensors, write_tensors
 from lifelong.config import Experiment
 from lifelong.config.schema import Heads
 from lifelong.data import scenarios
+from lifelong.data.tensors import load_task
 from lifelong.learning import evaluation
 from lifelong.learning.evaluation import accuracy, class_answers, logits, task_answers
-from lifelong.learning.run import run_stage
+from lifelong.learning.job import State
+from lifelong.learning.run import read_state, run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.networks.mlp import Mlp
 from lifelong.stages import stages_of
@@ -146,6 +150,27 @@ def answers_of(
     return labels, within, labels + on * c, over
 
 
+@pytest.mark.parametrize("method", ["anpyc", "joint"])
+def test_written_states_are_those_of_the_stages_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Each stage starts from the state before it, on its own task's images; a joint learner has those of all tasks."""
+    monkeypatch.chdir(tmp_path)
+    options = {"strength": 1.0} if method == "anpyc" else {}
+    experiment = tiny_experiment(method, options=options, scenario=SPLIT, dropout=0.5, seeds=[4])
+    made(experiment)
+    state: State | None = None
+    for task in experiment.tasks:
+        seen = range(3) if method == "joint" else [task]
+        data = [load_task(layout.images("digits"), layout.tasks("three"), index) for index in seen]
+        for stage in stages_of(experiment, task):
+            job = replace(tiny_job(experiment, task, stage, seed=4), data=data)
+            state = getattr(importlib.import_module(experiment.method.module), stage)(job, state)
+            written = read_state(layout.state("tiny", 4, task, stage))
+            assert state is not None and written.keys() == state.keys()
+            assert all(identical(written[group], state[group]) for group in state)
+
+
 @pytest.mark.parametrize(
     ("method", "heads", "scenario"),
     [
@@ -164,7 +189,7 @@ def test_the_matrix_is_that_of_the_written_models(
     monkeypatch.chdir(tmp_path)
     options = {"strength": 1.0} if method in ("ewc", "anpyc") else {}
     experiment = tiny_experiment(
-        method, heads=heads, options=options, scenario=scenario, dropout=0.5, seeds=[4], learning_rate=0.5, epochs=4
+        method, heads=heads, options=options, scenario=scenario, dropout=0.5, seeds=[4], learning_rate=0.05, epochs=2
     )
     arrays = made(experiment)
     evaluate(experiment, 4)

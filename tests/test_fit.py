@@ -65,7 +65,7 @@ def test_schedule_is_a_staircase(initial: float, factor: float, every: int, epoc
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("held", ["free", "penalty", "mask"])
+@pytest.mark.parametrize("held", ["free", "penalty", "mask", "penalty and mask"])
 @pytest.mark.parametrize("offset", [0, 3])
 def test_steps_follow_the_closed_form(momentum: float, held: str, offset: int) -> None:
     """Logistic regression: v <- m v + mask * ((p - y)^T x / n + 2 s I (W - A)) and W <- W - rate * v, in numpy."""
@@ -75,7 +75,7 @@ def test_steps_follow_the_closed_form(momentum: float, held: str, offset: int) -
     start = {name: p.detach().double().numpy().copy() for name, p in network.named_parameters() if "heads.0" in name}
     anchor, importance = ({name: random.random(w.shape) for name, w in start.items()} for _ in range(2))
     mask = {name: (random.random(w.shape) < 0.5).astype(float) for name, w in start.items()}
-    strength = 0.3 if held == "penalty" else 0.0
+    strength = 0.3 if "penalty" in held else 0.0
     x, y = pixels(split), np.eye(2)[split.targets.numpy()]
     w, v = {name: array.copy() for name, array in start.items()}, {name: np.zeros(a.shape) for name, a in start.items()}
     losses, penalties = [], []
@@ -86,7 +86,7 @@ def test_steps_follow_the_closed_form(momentum: float, held: str, offset: int) -
         gradient = {"heads.0.weight": (p - y).T @ x / len(x), "heads.0.bias": (p - y).mean(0)}
         for name in w:
             step = gradient[name] + 2 * strength * importance[name] * (w[name] - anchor[name])
-            v[name] = momentum * v[name] + step * (mask[name] if held == "mask" else 1)
+            v[name] = momentum * v[name] + step * (mask[name] if "mask" in held else 1)
             w[name] = w[name] - RATE * FACTOR ** ((offset + epoch) // EVERY) * v[name]
         penalties.append(sum(strength * (importance[name] * (w[name] - anchor[name]) ** 2).sum() for name in w))
     tensors = [
@@ -97,15 +97,15 @@ def test_steps_follow_the_closed_form(momentum: float, held: str, offset: int) -
             network,
             split,
             momentum=momentum,
-            penalty=QuadraticPenalty(strength, tensors[0], tensors[1]) if held == "penalty" else None,
-            masks=tensors[2] if held == "mask" else {},
+            penalty=QuadraticPenalty(strength, tensors[0], tensors[1]) if "penalty" in held else None,
+            masks=tensors[2] if "mask" in held else {},
             epoch_offset=offset,
         )
     )
     found = dict(network.named_parameters())
     for name in w:
         np.testing.assert_allclose(found[name].detach(), w[name], rtol=1e-4, atol=1e-5)
-        if held == "mask":
+        if "mask" in held:
             np.testing.assert_array_equal(found[name].detach().numpy()[mask[name] == 0], start[name][mask[name] == 0])
     rates = [RATE * FACTOR ** ((offset + epoch) // EVERY) for epoch in range(5)]
     assert [row["epoch"] for row in curve] == list(range(5))

@@ -113,3 +113,4 @@ def test_summary_pairs_each_seed_with_its_joint_learner(tmp_path: Path, monkeypa
                 column = [None, None]
             assert found["by_seed"] == [value if value is None else pytest.approx(value) for value in column]
             assert {key: found[key] for key in ("mean", "deviation", "n")} == pytest.approx(over_seeds(column))
+    assert summary["validation"]["task_incremental"]["fwt_gem"]["by_seed"] == [None, None], "b is of the test split"

@@ -94,9 +94,11 @@ def test_head_sizes(heads: Heads, sizes: list[int]) -> None:
     assert biases == sizes
 
 
-def test_a_new_network_depends_on_seed_and_shape_alone() -> None:
+@pytest.mark.parametrize("rule", ["truncated-normal", "uniform-fan-in"])
+def test_a_new_network_depends_on_seed_and_shape_alone(rule: str) -> None:
     def state(seed: int, method: str, **changes: Any) -> dict[str, torch.Tensor]:
-        return new_network(tiny_experiment(method, **changes), PIXELS, 3, 2, seed).state_dict()
+        experiment = tiny_experiment(method, initialisation=rule, **changes)
+        return new_network(experiment, PIXELS, 3, 2, seed).state_dict()
 
     torch.manual_seed(1)
     first = state(5, "finetune")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from kill_and_resume import TARGET, differences, disturbed
 from project import Project, kill_group
@@ -100,11 +100,13 @@ def test_a_job_ends_with_its_snakemake(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.edit("params.yaml", "epochs: 3", "epochs: 30000")
     process = project.start("snakemake", "--cores", "1", TARGET)
-    pattern = "lifelong learn split-digits-anpyc"
 
     def running() -> bool:
-        found = subprocess.run(["pgrep", "-g", str(process.pid), "-f", pattern], capture_output=True, check=False)
-        return found.returncode == 0
+        """Is a learning job at work in this project?"""
+        for found in psutil.process_iter(["cmdline", "cwd"]):
+            if found.info["cwd"] == str(project.folder) and "learn" in (found.info["cmdline"] or []):
+                return True
+        return False
 
     try:
         while not running():

@@ -68,7 +68,7 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, kind: str, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
     """Write named arrays and a JSON object; the same content gives the same bytes."""
     header = json.dumps({**info, "kind": kind, "format": FORMAT}, sort_keys=True, allow_nan=False)
-    contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    contiguous = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     write_bytes(path, _to_bytes(contiguous, metadata={_KEY: header}))
 
 
