@@ -6,40 +6,40 @@ import csv
 
 import pytest
 
-from lifelong.paper.verdicts import PRINTED, Printed, printed_table, verdict
+from lifelong.paper.verdicts import PRINTED, Printed, Value, printed_table, verdict
+
+
+Pair = tuple[float, float]
 
 
 @pytest.mark.parametrize(
-    ("mean", "deviation", "printed", "reference", "printed_reference", "expected"),
+    ("ours", "printed", "reference", "printed_reference", "expected"),
     [
-        (51.0, 0.0, (50.0, 0.0), None, None, "reproduced"),  # one point, either way
-        (49.0, None, (50.0, 0.0), None, None, "reproduced"),
-        (51.125, 0.0, (50.0, 0.0), None, None, "contradicted"),
-        (60.0, 3.0, (50.0, 4.0), None, None, "reproduced"),  # 2 * sqrt(3^2 + 4^2)
-        (40.0, 3.0, (50.0, 4.0), None, None, "reproduced"),
-        (60.125, 3.0, (50.0, 4.0), 55.0, 55.0, "contradicted"),
-        (58.0, None, (50.0, 4.0), None, None, "reproduced"),  # one seed: its deviation counts as 0
-        (58.125, None, (50.0, 4.0), None, None, "contradicted"),
-        (51.0, 0.125, (50.0, 0.125), None, None, "reproduced"),  # never stricter than one point
-        (70.0, 0.0, (50.0, 0.0), 60.0, 40.0, "trend only"),  # both above
-        (30.0, 0.0, (50.0, 0.0), 40.0, 60.0, "trend only"),  # both below
-        (70.0, 0.0, (50.0, 0.0), 60.0, 60.0, "contradicted"),
-        (30.0, 0.0, (50.0, 0.0), 40.0, 40.0, "contradicted"),
-        (60.0, 0.0, (50.0, 0.0), 60.0, 40.0, "contradicted"),  # on the reference is on no side
-        (70.0, 0.0, (50.0, 0.0), 60.0, 50.0, "contradicted"),
-        (70.0, 0.0, (50.0, 0.0), None, 40.0, "contradicted"),
-        (70.0, 0.0, (50.0, 0.0), 60.0, None, "contradicted"),
+        ((51.0, 0.0), (50.0, 0.0), None, None, "reproduced"),  # one point, either way
+        ((49.0, 0.0), (50.0, 0.0), None, None, "reproduced"),
+        ((51.125, 0.0), (50.0, 0.0), None, None, "contradicted"),
+        ((60.0, 3.0), (50.0, 4.0), None, None, "reproduced"),  # 2 * sqrt(3^2 + 4^2)
+        ((40.0, 3.0), (50.0, 4.0), None, None, "reproduced"),
+        ((60.125, 3.0), (50.0, 4.0), (55.0, 0.0), (55.0, 0.0), "contradicted"),
+        ((51.0, 0.125), (50.0, 0.125), None, None, "reproduced"),  # never stricter than one point
+        ((70.0, 0.0), (50.0, 0.0), (60.0, 0.0), (40.0, 0.0), "trend only"),  # both above
+        ((30.0, 0.0), (50.0, 0.0), (40.0, 0.0), (60.0, 0.0), "trend only"),  # both below
+        ((70.0, 0.0), (50.0, 0.0), (60.0, 0.0), (60.0, 0.0), "contradicted"),  # one above, one below
+        ((30.0, 0.0), (50.0, 0.0), (40.0, 0.0), (40.0, 0.0), "contradicted"),
+        ((60.0, 0.0), (50.0, 0.0), (60.0, 0.0), (40.0, 0.0), "contradicted"),  # on the reference is on no side
+        ((70.0, 0.0), (50.0, 0.0), (60.0, 0.0), (50.0, 0.0), "contradicted"),
+        ((70.0, 3.0), (50.0, 0.0), (67.0, 1.0), (40.0, 0.0), "contradicted"),  # within the larger deviation
+        ((70.0, 1.0), (50.0, 0.0), (67.0, 3.0), (40.0, 0.0), "contradicted"),
+        ((70.0, 2.0), (50.0, 0.0), (67.0, 2.0), (40.0, 0.0), "trend only"),
+        ((70.0, 0.0), (50.0, 2.0), (60.0, 0.0), (48.0, 1.0), "contradicted"),  # the printed one within its noise
+        ((70.0, 0.0), (50.0, 0.0), None, (40.0, 0.0), "contradicted"),
+        ((70.0, 0.0), (50.0, 0.0), (60.0, 0.0), None, "contradicted"),
     ],
 )
-def test_rule(
-    mean: float,
-    deviation: float | None,
-    printed: tuple[float, float],
-    reference: float | None,
-    printed_reference: float | None,
-    expected: str,
-) -> None:
-    assert verdict(mean, deviation, Printed(*printed, doubt=""), reference, printed_reference) == expected
+def test_rule(ours: Pair, printed: Pair, reference: Pair | None, printed_reference: Pair | None, expected: str) -> None:
+    beside = Value(*reference) if reference else None
+    printed_beside = Value(*printed_reference) if printed_reference else None
+    assert verdict(Value(*ours), Printed(*printed), beside, printed_beside) == expected
 
 
 TABLE_1 = """

@@ -12,7 +12,7 @@ from typing import Any
 from lifelong import layout
 from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Comparison, Settings
-from lifelong.paper.verdicts import Printed, printed_table, verdict
+from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 
 REFERENCE = "Fine-tuning"
 """The row whose side of a value a trend is judged by."""
@@ -35,8 +35,8 @@ test split.
 
 VERDICTS = """\
 Verdict: *reproduced* when ours is within one point of the printed mean or within twice the joint deviation; *trend only*
-when it is not, but lies on the same side of fine-tuning's as the printed one does; *contradicted* otherwise. A printed value
-marked † is doubtful in itself, as said below the table.
+when it is not, but lies on the same side of fine-tuning's as the printed one does, by more than the larger deviation;
+*contradicted* otherwise. A printed value marked † is doubtful in itself, as said below the table.
 """
 
 
@@ -90,21 +90,23 @@ def _judged(
     printed: dict[tuple[str, str], Printed],
     metric: str,
 ) -> dict[str, Any]:
-    reference = _percent(summaries[REFERENCE], "task_incremental", metric)["mean"] if REFERENCE in summaries else None
-    printed_reference = printed.get((REFERENCE, metric))
+    reference = _percent(summaries[REFERENCE], "task_incremental", metric) if REFERENCE in summaries else None
     return {
         "printed_mean": target.mean,
         "printed_deviation": target.deviation,
         "difference": found["mean"] - target.mean,
         "verdict": verdict(
-            found["mean"],
-            found["deviation"],
+            _value(found),
             target,
-            reference,
-            printed_reference.mean if printed_reference else None,
+            _value(reference) if reference and reference["mean"] is not None else None,
+            printed.get((REFERENCE, metric)),
         ),
         "doubt": target.doubt,
     }
+
+
+def _value(found: dict[str, Any]) -> Value:
+    return Value(found["mean"], found["deviation"] or 0.0)
 
 
 COLUMNS = [

@@ -13,12 +13,18 @@ TOLERANCE = 1.0
 
 
 @dataclass(frozen=True)
-class Printed:
-    """One cell of a published table, in percent; `doubt` says why the cell itself is suspect."""
+class Value:
+    """A mean in percent, and its deviation over runs (0 when there is one run)."""
 
     mean: float
     deviation: float
-    doubt: str
+
+
+@dataclass(frozen=True)
+class Printed(Value):
+    """One cell of a published table; `doubt` says why the cell itself is suspect."""
+
+    doubt: str = ""
 
 
 def printed_table(name: str) -> dict[tuple[str, str], Printed]:
@@ -30,19 +36,24 @@ def printed_table(name: str) -> dict[tuple[str, str], Printed]:
         }
 
 
-def verdict(
-    mean: float, deviation: float | None, printed: Printed, reference: float | None, printed_reference: float | None
-) -> str:
-    """What our value says about a printed one, all in percent.
+def verdict(ours: Value, printed: Printed, reference: Value | None, printed_reference: Value | None) -> str:
+    """What our value says about a printed one.
 
     `reproduced`: the difference is at most one point, or at most twice the root of the summed squared deviations.
-    `trend only`: it is not, but both values lie on the same side of the reference row's (fine-tuning's).
+    `trend only`: it is not, but both values lie beyond the noise on the same side of their reference row (fine-tuning).
     `contradicted`: neither.
     """
-    allowed = max(TOLERANCE, 2 * math.hypot(deviation or 0.0, printed.deviation))
-    if abs(mean - printed.mean) <= allowed:
+    allowed = max(TOLERANCE, 2 * math.hypot(ours.deviation, printed.deviation))
+    if abs(ours.mean - printed.mean) <= allowed:
         return "reproduced"
-    if reference is None or printed_reference is None or mean == reference or printed.mean == printed_reference:
+    if reference is None or printed_reference is None:
         return "contradicted"
-    same_side = (mean > reference) == (printed.mean > printed_reference)
-    return "trend only" if same_side else "contradicted"
+    side = _side(ours, reference)
+    return "trend only" if side != 0 and side == _side(printed, printed_reference) else "contradicted"
+
+
+def _side(value: Value, reference: Value) -> int:
+    """1 above, -1 below, 0 when the difference is no larger than the larger of the two deviations."""
+    difference = value.mean - reference.mean
+    noise = max(value.deviation, reference.deviation)
+    return 0 if abs(difference) <= noise else int(math.copysign(1, difference))
