@@ -8,7 +8,6 @@ import pytest
 
 from lifelong.paper.verdicts import PRINTED, Printed, Value, printed_table, verdict
 
-
 Pair = tuple[float, float]
 
 
