@@ -21,7 +21,31 @@ class EwcOptions(Section):
     """Elastic weight consolidation."""
 
     strength: NotNegative  # lambda in lambda/2 * sum(Fisher * (W - W_old)^2)
+    fisher: Literal["exact", "first-sample"] = "exact"  # first-sample: as released, dossier 5.1
+    fisher_batch: Count = 500  # images a pass of the exact diagonal; changes memory and speed, not the result
+    sample_batch: Count | None = None  # first-sample: of so many images the first alone is used (released: 1000)
+
+    @model_validator(mode="after")
+    def _possible(self) -> EwcOptions:
+        if (self.fisher == "first-sample") != (self.sample_batch is not None):
+            raise ValueError("'sample_batch' goes with 'fisher: first-sample', and only with it")
+        return self
+
+
+class EwcOnlineOptions(Section):
+    """Online elastic weight consolidation."""
+
+    strength: NotNegative  # lambda in lambda/2 * sum(Fisher * (W - W_old)^2)
+    gamma: Annotated[float, Field(ge=0, le=1)]  # what is kept of the running Fisher at each new task; 1: all, as in ewc
     fisher_batch: Count = 500  # images a pass; changes memory and speed, not the result
+
+
+class MasOptions(Section):
+    """Memory aware synapses."""
+
+    strength: NotNegative  # lambda in lambda * sum(Omega * (W - W_old)^2); the released lambda is twice this
+    sensitivity: Literal["exact", "released"] = "exact"  # each image's magnitude, or that of a batch's sum, dossier 5.1
+    sensitivity_batch: Count = 1000  # images a pass (released: 1000); the result of `exact` does not depend on it
 
 
 class AnpycOptions(Section):
@@ -63,5 +87,7 @@ METHODS: dict[str, Method] = {
     "sgd-f": Method("lifelong.methods.baselines.frozen", ("learn",)),
     "joint": Method("lifelong.methods.baselines.joint", ("learn",), joint=True),
     "ewc": Method("lifelong.methods.baselines.ewc", ("learn", "consolidate"), EwcOptions),
+    "ewc-online": Method("lifelong.methods.baselines.ewc_online", ("learn", "consolidate"), EwcOnlineOptions),
+    "mas": Method("lifelong.methods.baselines.mas", ("learn", "consolidate"), MasOptions),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
 }
