@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.config.schema import Count, Heads, NotNegative, Section
+from lifelong.config.schema import Count, Heads, NotNegative, Positive, Section
 
 
 class NoOptions(Section):
@@ -46,6 +46,21 @@ class MasOptions(Section):
     strength: NotNegative  # lambda in lambda * sum(Omega * (W - W_old)^2); the released lambda is twice this
     sensitivity: Literal["exact", "released"] = "exact"  # each image's magnitude, or that of a batch's sum, dossier 5.1
     sensitivity_batch: Count = 1000  # images a pass (released: 1000); the result of `exact` does not depend on it
+
+
+class SiOptions(Section):
+    """Synaptic intelligence."""
+
+    strength: NotNegative = 0.1  # c in c * sum(importance * (W - W_old)^2)
+    damping: Positive = 0.1  # xi in path integral / (distance^2 + xi)
+    path: Literal["plain", "regularised", "product"] = "plain"  # which gradients the path integral is of, dossier 5.1
+
+
+class LwfOptions(Section):
+    """Learning without forgetting."""
+
+    strength: NotNegative  # lambda in lambda * T^2 * distillation, summed over the old heads
+    temperature: Positive = 2.0  # T, by which the logits of old and new network are divided
 
 
 class AnpycOptions(Section):
@@ -89,5 +104,7 @@ METHODS: dict[str, Method] = {
     "ewc": Method("lifelong.methods.baselines.ewc", ("learn", "consolidate"), EwcOptions),
     "ewc-online": Method("lifelong.methods.baselines.ewc_online", ("learn", "consolidate"), EwcOnlineOptions),
     "mas": Method("lifelong.methods.baselines.mas", ("learn", "consolidate"), MasOptions),
+    "si": Method("lifelong.methods.baselines.si", ("learn",), SiOptions),
+    "lwf": Method("lifelong.methods.baselines.lwf", ("learn",), LwfOptions),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
 }
