@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.config.schema import Count, Heads, NotNegative, Positive, Section
+from lifelong.config.schema import Count, Fraction, Heads, NotNegative, Positive, Section
 
 
 class NoOptions(Section):
@@ -63,6 +63,12 @@ class LwfOptions(Section):
     temperature: Positive = 2.0  # T, by which the logits of old and new network are divided
 
 
+class XdgOptions(Section):
+    """Context-dependent gating."""
+
+    fraction_off: Fraction  # of each hidden layer's units, closed while a task is learnt or asked about
+
+
 class AnpycOptions(Section):
     """Adversarial neural pruning and synaptic consolidation."""
 
@@ -106,5 +112,6 @@ METHODS: dict[str, Method] = {
     "mas": Method("lifelong.methods.baselines.mas", ("learn", "consolidate"), MasOptions),
     "si": Method("lifelong.methods.baselines.si", ("learn",), SiOptions),
     "lwf": Method("lifelong.methods.baselines.lwf", ("learn",), LwfOptions),
+    "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
 }
