@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,29 +80,35 @@ def test_readings_differ_as_said() -> None:
         assert_close(found["plain"], found["regularised"])
 
 
-@pytest.mark.parametrize("killed_in", [0, 2])
-def test_resume_is_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int) -> None:
+def killed_and_resumed(
+    learn: Callable[[Any, State | None], State], job: Callable[[], Any], before: State, places: Checkpoints, after: int
+) -> State:
+    """A stage killed after some epochs and begun again."""
+    epochs, epoch = iter(range(100)), fit.Fit._epoch
+
+    def dying(self: fit.Fit, *arguments: Any) -> float:
+        if next(epochs) == after:
+            raise KeyboardInterrupt
+        return epoch(self, *arguments)
+
+    begun, resumed = job(), job()
+    begun.checkpoints = resumed.checkpoints = places
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fit.Fit, "_epoch", dying)
+        learn(begun, before)
+    kept = places.load("learn")
+    assert kept is not None
+    assert len(kept[1]["curve"]) == after
+    return learn(resumed, before)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_resume_is_bit_for_bit(tmp_path: Path, after: int) -> None:
     def job() -> Any:
         return si_job("plain", 1, batch_size=7)
 
     before = earlier(job())
+    found = killed_and_resumed(si.learn, job, before, Checkpoints(tmp_path / "here", seconds=0), after)
     expected = si.learn(job(), before)
-    places = Checkpoints(tmp_path / "here", seconds=0)
-    begun, epochs = job(), iter(range(100))
-    begun.checkpoints = places
-    epoch = fit.Fit._epoch
-
-    def dying(self: fit.Fit, *arguments: Any) -> float:
-        if next(epochs) > killed_in:
-            raise KeyboardInterrupt
-        return epoch(self, *arguments)
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(fit.Fit, "_epoch", dying)
-        si.learn(begun, before)
-    resumed = job()
-    resumed.checkpoints = places
-    found = si.learn(resumed, before)
     assert identical(found["network"], expected["network"])
     assert identical(found["importance"], expected["importance"])
-    assert resumed.curve[: killed_in + 1] == places.load("learn")[1]["curve"][: killed_in + 1]  # type: ignore[index]

@@ -69,6 +69,14 @@ class XdgOptions(Section):
     fraction_off: Fraction  # of each hidden layer's units, closed while a task is learnt or asked about
 
 
+class HatOptions(Section):
+    """Hard attention to the task."""
+
+    strength: NotNegative = 0.75  # lambda of the share of free units that a task attends to
+    scale_max: Annotated[float, Field(gt=1)] = 400.0  # s_max: gates are sigmoid(s * embedding), s from 1/s_max to s_max
+    embedding_bound: Positive = 6.0  # embeddings are kept within +- this
+
+
 class AnpycOptions(Section):
     """Adversarial neural pruning and synaptic consolidation."""
 
@@ -113,5 +121,6 @@ METHODS: dict[str, Method] = {
     "si": Method("lifelong.methods.baselines.si", ("learn",), SiOptions),
     "lwf": Method("lifelong.methods.baselines.lwf", ("learn",), LwfOptions),
     "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions),
+    "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",)),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
 }

@@ -68,7 +68,7 @@ class Fit:
         name: names the run within its job (its checkpoint, its part of the curve).
         trainable: names of the parameters that learn.
         penalty: added to the objective by its gradient.
-        masks: 0/1 tensors; where 0, the gradient is masked and the parameter keeps its value.
+        masks: what gradients, the penalty's included, are multiplied by; where 0, the parameter keeps its value.
         hook: what the method does inside each step.
         epoch_offset: epochs already counted by the learning-rate schedule.
         validation: the accuracy written in the curve; never used to choose.

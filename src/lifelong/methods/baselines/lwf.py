@@ -1,6 +1,6 @@
 """LwF, learning without forgetting: the old network's answers to the new images are kept by distillation.
 
-Li and Hoiem 2016, Eqs. 1-3 (dossier 5.1). The new head is not warmed up alone first, and all heads so far go on learning.
+Li and Hoiem 2016 (dossier 5.1). The new head is not warmed up alone first, and all heads so far go on learning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MAS, memory aware synapses: lambda * sum(Omega * (W - W_old)^2) (Aljundi et al. 2018, Eq. 4; dossier 5.1).
+"""MAS, memory aware synapses: lambda * sum(Omega * (W - W_old)^2) (Aljundi et al. 2018; dossier 5.1).
 
 Omega sums, over the tasks so far, how strongly the shared parameters move the squared norm of the outputs; no label is
 used. The code released with ANPyC writes lambda/2 * sum(...): its lambda = 0.1 (dossier 3.1) is `strength: 0.05` here.

@@ -1,4 +1,4 @@
-"""SI, synaptic intelligence: c * sum(Omega * (W - W_old)^2) (Zenke et al. 2017, Eqs. 3-5; dossier 5.1).
+"""SI, synaptic intelligence: c * sum(Omega * (W - W_old)^2) (Zenke et al. 2017; dossier 5.1).
 
 omega sums over the steps of a task what each shared parameter gave to the fall of the loss, and at the task's end
 Omega <- max(0, Omega + omega / (Delta^2 + xi)), Delta the whole way of the parameter in this task. The sum is clamped, not
