@@ -72,7 +72,7 @@ LEARNERS = ALL - {"scores"}
         ("methods/anpyc/stages.py", "torch.maximum", "torch.minimum", {"anpyc"}),
         ("methods/baselines/ewc.py", "strength / 2", "strength / 4", {"ewc"}),
         ("methods/baselines/joint.py", "targets % per_task", "targets // per_task", {"joint"}),
-        ("learning/importance.py", "squared.sum(0)", "squared.sum(1)", {"ewc", "anpyc"}),
+        ("learning/importance.py", "by_outputs.sum(0)", "by_outputs.sum(1)", {"ewc", "anpyc"}),
         ("artifacts.py", "FORMAT = 1", "FORMAT = 2", set()),
         ("progress.py", "LINE_SECONDS = 10.0", "LINE_SECONDS = 20.0", set()),
         ("tracking.py", "from __future__ import annotations", "from __future__ import annotations\nx = 1", set()),

@@ -93,3 +93,21 @@ def test_objective_away_from_the_old_network(heads: str) -> None:
 def test_the_first_task_is_fine_tuning() -> None:
     job = lwf_job("per-task", 0, dropout=0.5)
     assert identical(lwf.learn(job, None)["network"], finetune.learn(job, None)["network"])
+
+
+def test_the_old_network_is_as_the_last_task_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the end of training, and without dropout."""
+    seen: list[Any] = []
+    whole = lwf.distilling_objective
+
+    def watched(job: Any, network: Any, old: Any) -> Any:
+        seen.append(old)
+        return whole(job, network, old)
+
+    monkeypatch.setattr(lwf, "distilling_objective", watched)
+    job = lwf_job("per-task", 1, dropout=0.5)
+    before = earlier(job)
+    found = lwf.learn(job, before)
+    assert not seen[0].training
+    assert identical(seen[0].state_dict(), before["network"])
+    assert not identical(found["network"], before["network"])

@@ -49,7 +49,7 @@ class Annealing(StepHook):
         self.attention.scale = low + (high - low) * batch / (batches - 1)
 
     def on_gradients(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        """Embeddings' gradients times s_max/s * (cosh(s * e) + 1) / (cosh(e) + 1), which undoes the annealing (section 2.5)."""
+        """Embeddings' gradients times s_max/s * (cosh(s*e) + 1) / (cosh(e) + 1): the annealing undone (section 2.5)."""
         s, s_max = self.attention.scale, self.attention.scale_max
         for name, e in parameters.items():
             if name.startswith("gate."):
@@ -118,9 +118,9 @@ def free_share(network: Mlp, used: list[Tensor]) -> dict[str, Tensor]:
     The images count as wholly used, so that the first layer's weights, like all biases, have 1 - used_l[i].
     """
     shares: dict[str, Tensor] = {}
+    pixels = dict(network.named_parameters())["hidden.0.weight"].shape[1]
     for number, outputs in enumerate(used):
-        weight = network.hidden[number].weight
-        inputs = used[number - 1] if number else outputs.new_ones(weight.shape[1])
+        inputs = used[number - 1] if number else torch.ones(pixels)
         shares[f"hidden.{number}.weight"] = 1 - torch.minimum(outputs[:, None], inputs[None, :])
         shares[f"hidden.{number}.bias"] = 1 - outputs
     return shares
