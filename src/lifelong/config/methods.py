@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.config.schema import Count, Heads, NotNegative, Section
+from lifelong.config.schema import Count, Fraction, Heads, NotNegative, Positive, Section
 
 
 class NoOptions(Section):
@@ -21,7 +21,60 @@ class EwcOptions(Section):
     """Elastic weight consolidation."""
 
     strength: NotNegative  # lambda in lambda/2 * sum(Fisher * (W - W_old)^2)
+    fisher: Literal["exact", "first-sample"] = "exact"  # first-sample: as released, dossier 5.1
+    fisher_batch: Count = 500  # images a pass of the exact diagonal; changes memory and speed, not the result
+    sample_batch: Count | None = None  # first-sample: of so many images the first alone is used (released: 1000)
+
+    @model_validator(mode="after")
+    def _possible(self) -> EwcOptions:
+        if (self.fisher == "first-sample") != (self.sample_batch is not None):
+            raise ValueError("'sample_batch' goes with 'fisher: first-sample', and only with it")
+        return self
+
+
+class EwcOnlineOptions(Section):
+    """Online elastic weight consolidation."""
+
+    strength: NotNegative  # lambda in lambda/2 * sum(Fisher * (W - W_old)^2)
+    gamma: Annotated[float, Field(ge=0, le=1)]  # what is kept of the running Fisher at each new task; 1: all, as in ewc
     fisher_batch: Count = 500  # images a pass; changes memory and speed, not the result
+
+
+class MasOptions(Section):
+    """Memory aware synapses."""
+
+    strength: NotNegative  # lambda in lambda * sum(Omega * (W - W_old)^2); the released lambda is twice this
+    sensitivity: Literal["exact", "released"] = "exact"  # each image's magnitude, or that of a batch's sum, dossier 5.1
+    sensitivity_batch: Count = 1000  # images a pass (released: 1000); the result of `exact` does not depend on it
+
+
+class SiOptions(Section):
+    """Synaptic intelligence."""
+
+    strength: NotNegative = 0.1  # c in c * sum(importance * (W - W_old)^2)
+    damping: Positive = 0.1  # xi in path integral / (distance^2 + xi)
+    path: Literal["plain", "regularised", "product"] = "plain"  # which gradients the path integral is of, dossier 5.1
+
+
+class LwfOptions(Section):
+    """Learning without forgetting."""
+
+    strength: NotNegative  # lambda in lambda * T^2 * distillation, summed over the old heads
+    temperature: Positive = 2.0  # T, by which the logits of old and new network are divided
+
+
+class XdgOptions(Section):
+    """Context-dependent gating."""
+
+    fraction_off: Fraction  # of each hidden layer's units, closed while a task is learnt or asked about
+
+
+class HatOptions(Section):
+    """Hard attention to the task."""
+
+    strength: NotNegative = 0.75  # lambda of the share of free units that a task attends to
+    scale_max: Annotated[float, Field(gt=1)] = 400.0  # s_max: gates are sigmoid(s * embedding), s from 1/s_max to s_max
+    embedding_bound: Positive = 6.0  # embeddings are kept within +- this
 
 
 class AnpycOptions(Section):
@@ -63,5 +116,11 @@ METHODS: dict[str, Method] = {
     "sgd-f": Method("lifelong.methods.baselines.frozen", ("learn",)),
     "joint": Method("lifelong.methods.baselines.joint", ("learn",), joint=True),
     "ewc": Method("lifelong.methods.baselines.ewc", ("learn", "consolidate"), EwcOptions),
+    "ewc-online": Method("lifelong.methods.baselines.ewc_online", ("learn", "consolidate"), EwcOnlineOptions),
+    "mas": Method("lifelong.methods.baselines.mas", ("learn", "consolidate"), MasOptions),
+    "si": Method("lifelong.methods.baselines.si", ("learn",), SiOptions),
+    "lwf": Method("lifelong.methods.baselines.lwf", ("learn",), LwfOptions),
+    "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions),
+    "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",)),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lifelong.config.schema import Heads
 from lifelong.data.tensors import Split, Task
+from lifelong.networks.gates import FixedGate, GateTable
 from lifelong.networks.mlp import Mlp
 
 BATCH = 1000
@@ -22,6 +23,26 @@ def logits(network: Mlp, split: Split) -> Tensor:
     network.eval()
     chosen = torch.arange(len(split)).split(BATCH)
     return torch.cat([network.all_logits(split.batch(part)[0]) for part in chosen])
+
+
+def gated_logits(
+    network: Mlp, split: Split, heads: Heads, gates: GateTable | None, task: int, classes_per_task: int
+) -> Tensor:
+    """`logits`, each task's outputs behind that task's gates; those of one shared head behind the gates of `task`.
+
+    So task-incremental answers use the gates of the task that is told, and class-incremental ones compare outputs that
+    each stand behind their own. Without gates it is `logits`.
+    """
+    if gates is None:
+        return logits(network, split)
+    asked = [task] if heads == "shared" else range(len(gates["hidden.0"]))
+    outputs = []
+    for one in asked:
+        network.gate = FixedGate(gates, one)
+        start = 0 if heads == "shared" else one * classes_per_task
+        outputs.append(logits(network, split)[:, start : start + classes_per_task])
+    network.gate = None
+    return torch.cat(outputs, dim=1)
 
 
 def task_answers(all_logits: Tensor, heads: Heads, task: int, classes_per_task: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The training loop: mini-batch SGD that can stop after any epoch and go on bit for bit.
 
-The order of the images and the dropout of an epoch come from that epoch's own seed, so weights, momentum and the epoch's
-number are all there is to keep. `torch.optim.sgd.sgd` is the library's update without its optimiser objects, whose
-construction imports torch's compiler (4 s a job).
+The order of the images and the dropout of an epoch come from that epoch's own seed, so weights, momentum, what a method's
+hook sums up and the epoch's number are all there is to keep. `torch.optim.sgd.sgd` is the library's update without its
+optimiser objects, whose construction imports torch's compiler (4 s a job).
 """
 
 from __future__ import annotations
@@ -40,6 +40,26 @@ class Schedule:
         return self.initial * self.factor ** (epoch // self.every)
 
 
+class StepHook:
+    """What a method does inside the steps of the loop; by default nothing.
+
+    Gradients and parameters come by name, for everything that is trained, and may be changed in place.
+    """
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What the hook sums up over the steps, changed in place only: it is kept with and restored from checkpoints."""
+        return {}
+
+    def before_step(self, batch: int, batches: int) -> None:
+        """Before the objective of batch `batch` of an epoch's `batches`, from 0."""
+
+    def on_gradients(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+        """After the objective's gradients, before penalty and masks are added to them."""
+
+    def after_step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rate: float) -> None:
+        """After the update, with the gradients it was made of and its learning rate."""
+
+
 @dataclass
 class Fit:
     """One training run of a network: what is trained, on what, held by what.
@@ -48,7 +68,8 @@ class Fit:
         name: names the run within its job (its checkpoint, its part of the curve).
         trainable: names of the parameters that learn.
         penalty: added to the objective by its gradient.
-        masks: 0/1 tensors; where 0, the gradient is masked and the parameter keeps its value.
+        masks: what gradients, the penalty's included, are multiplied by; where 0, the parameter keeps its value.
+        hook: what the method does inside each step.
         epoch_offset: epochs already counted by the learning-rate schedule.
         validation: the accuracy written in the curve; never used to choose.
     """
@@ -65,6 +86,7 @@ class Fit:
     checkpoints: Checkpoints
     penalty: QuadraticPenalty | None = None
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    hook: StepHook = field(default_factory=StepHook)
     epoch_offset: int = 0
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
@@ -80,6 +102,8 @@ class Fit:
                 for i, name in enumerate(self.trainable):
                     parameters[i].copy_(tensors[f"weight/{name}"])
                     momentum[i] = tensors.get(f"momentum/{name}")
+                for name, tensor in self.hook.tensors().items():
+                    tensor.copy_(tensors[f"hook/{name}"])
             progress.step("resumed", len(curve))
         for epoch in range(len(curve), self.budget.epochs):
             rate = self.schedule(self.epoch_offset + epoch)
@@ -111,11 +135,16 @@ class Fit:
         masked = [i for i, name in enumerate(self.trainable) if name in self.masks]
         masks = [self.masks[self.trainable[i]] for i in masked]
         total = torch.zeros(())
-        for chosen in torch.randperm(len(self.train)).split(self.budget.batch_size):
+        batches = torch.randperm(len(self.train)).split(self.budget.batch_size)
+        named = dict(zip(self.trainable, parameters, strict=True))
+        for number, chosen in enumerate(batches):
+            self.hook.before_step(number, len(batches))
             loss = self.objective(*self.train.batch(chosen))
             gradients = list(torch.autograd.grad(loss, parameters))
             total += loss.detach() * len(chosen)
+            by_name = dict(zip(self.trainable, gradients, strict=True))
             with torch.no_grad():
+                self.hook.on_gradients(named, by_name)
                 if self.penalty is not None:
                     self.penalty.add_gradient_(self.trainable, parameters, gradients)
                 if masks:
@@ -132,6 +161,7 @@ class Fit:
                     nesterov=False,
                     maximize=False,
                 )
+                self.hook.after_step(named, by_name, rate)
         return float(total) / len(self.train)
 
     @torch.no_grad()
@@ -144,4 +174,5 @@ class Fit:
             tensors[f"weight/{name}"] = parameter
             if buffer is not None:
                 tensors[f"momentum/{name}"] = buffer
+        tensors |= {f"hook/{name}": tensor for name, tensor in self.hook.tensors().items()}
         self.checkpoints.save(self.name, tensors, {"curve": curve})

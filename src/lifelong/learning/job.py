@@ -14,7 +14,7 @@ from lifelong.config import Experiment
 from lifelong.data.tensors import Split, Task
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.evaluation import accuracy
-from lifelong.learning.fit import Fit, Objective, Schedule
+from lifelong.learning.fit import Fit, Objective, Schedule, StepHook
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.networks.create import new_network
 from lifelong.networks.mlp import Mlp, shared_names
@@ -87,6 +87,7 @@ class Job:
         schedule: Schedule | None = None,
         penalty: QuadraticPenalty | None = None,
         masks: Mapping[str, Tensor] | None = None,
+        hook: StepHook | None = None,
         epoch_offset: int = 0,
         progress: Progress | None = None,
     ) -> None:
@@ -105,6 +106,7 @@ class Job:
             checkpoints=self.checkpoints,
             penalty=penalty,
             masks=masks or {},
+            hook=hook or StepHook(),
             epoch_offset=epoch_offset,
         )
         if progress is not None:

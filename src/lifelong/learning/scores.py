@@ -13,8 +13,9 @@ from lifelong import layout
 from lifelong.artifacts import read_info, read_tensors, write_json, write_tensors
 from lifelong.config import Experiment
 from lifelong.data.tensors import Split, load_task, load_test
-from lifelong.learning.evaluation import class_answers, logits, task_answers
+from lifelong.learning.evaluation import class_answers, gated_logits, task_answers
 from lifelong.networks.create import new_network
+from lifelong.networks.gates import GateTable
 from lifelong.networks.mlp import Mlp
 from lifelong.stages import final_state
 
@@ -38,22 +39,25 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     test = [load_test(images, tasks, j) for j in range(count)]
     validation = [load_task(images, tasks, j).validation for j in range(count)]
 
-    initial = [_share(task_answers(logits(network, test[j]), experiment.heads, j, per_task), test[j]) for j in range(count)]
+    # The untrained network stands behind the gates that the first task knows of the others: b_j of fwt_gem.
+    _, gates = _state(experiment, seed, experiment.tasks[0])
+    initial = [_share(_answers(network, gates, test[j], experiment, 0, j, per_task)[PROTOCOLS[0]]) for j in range(count)]
     accuracies: dict[str, Any] = {
         split: {protocol: [[None] * count for _ in range(count)] for protocol in PROTOCOLS}
         for split in ("test", "validation")
     }
     predictions: dict[str, np.ndarray] = {}
     for i in experiment.tasks:
-        _load(network, experiment, seed, i)
+        trained, gates = _state(experiment, seed, i)
+        network.load_state_dict(trained)
         for j in range(count):
             for split, data in (("test", test[j]), ("validation", validation[j])):
-                answers = _answers(network, data, experiment, i, j, per_task)
-                for protocol, (predicted, expected) in answers.items():
-                    accuracies[split][protocol][i][j] = float((predicted == expected).double().mean())
+                answers = _answers(network, gates, data, experiment, i, j, per_task)
+                for protocol, found in answers.items():
+                    accuracies[split][protocol][i][j] = _share(found)
                     if split == "test":
                         key = f"after-{i:02d}.on-{j:02d}.{protocol.partition('_')[0]}"
-                        predictions[key] = predicted.to(torch.int16).numpy()
+                        predictions[key] = found[0].to(torch.int16).numpy()
     write_tensors(
         layout.predictions(experiment.name, seed),
         "predictions",
@@ -63,17 +67,21 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     write_json(layout.scores(experiment.name, seed), {**accuracies, "initial": initial, "tasks": count})
 
 
-def _load(network: Mlp, experiment: Experiment, seed: int, task: int) -> None:
+def _state(experiment: Experiment, seed: int, task: int) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """The network's parameters that a task left, and the gates of all tasks if the method has any."""
     arrays, _ = read_tensors(final_state(experiment, seed, task), "state")
-    own = {key.removeprefix("network/"): torch.from_numpy(a) for key, a in arrays.items() if key.startswith("network/")}
-    network.load_state_dict(own)
+    network, gates = (
+        {key.removeprefix(group): torch.from_numpy(a) for key, a in arrays.items() if key.startswith(group)}
+        for group in ("network/", "gates/")
+    )
+    return network, gates or None
 
 
 def _answers(
-    network: Mlp, split: Split, experiment: Experiment, i: int, j: int, per_task: int
+    network: Mlp, gates: GateTable | None, split: Split, experiment: Experiment, i: int, j: int, per_task: int
 ) -> Mapping[str, tuple[Tensor, Tensor]]:
     """Protocol -> (predicted, expected) on task j after task i."""
-    all_logits = logits(network, split)
+    all_logits = gated_logits(network, split, experiment.heads, gates, j, per_task)
     answers = {"task_incremental": (task_answers(all_logits, experiment.heads, j, per_task), split.targets)}
     by_class = class_answers(all_logits, experiment.heads, i + 1, per_task) if j <= i else None
     if by_class is not None:
@@ -81,5 +89,6 @@ def _answers(
     return answers
 
 
-def _share(predicted: Tensor, split: Split) -> float:
-    return float((predicted == split.targets).double().mean())
+def _share(answers: tuple[Tensor, Tensor]) -> float:
+    predicted, expected = answers
+    return float((predicted == expected).double().mean())

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.config.schema import Heads, Network
+from lifelong.networks.gates import Gate
 from lifelong.networks.layers import Linear, dropout
 
 
 class Mlp(nn.Module):
     """ReLU layers with dropout behind each while training, and linear heads without activation.
+
+    Where a task has gates, `gate` gives them, and the outputs of each hidden layer are multiplied by its own.
 
     ANPyC's 784-512-256 has `hidden=[512, 256]`, `dropout=.5` (dossier 3.1).
     """
@@ -26,12 +29,15 @@ class Mlp(nn.Module):
         self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
         self.heads = nn.ModuleList(Linear(widths[-1], size) for size in head_sizes)
         self.dropout = dropout
+        self.gate: Gate | None = None
 
     def features(self, images: Tensor) -> Tensor:
         """[n, ...] -> [n, last hidden width]."""
         x = images.flatten(1)
-        for layer in self.hidden:
+        for number, layer in enumerate(self.hidden):
             x = dropout(F.relu(layer(x)), self.dropout, self.training)
+            if self.gate is not None:
+                x = x * self.gate(number)
         return x
 
     def forward(self, images: Tensor, head: int) -> Tensor:

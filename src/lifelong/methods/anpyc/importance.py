@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lifelong.config.methods import AnpycOptions
 from lifelong.data.tensors import Split
-from lifelong.learning.importance import recorded, shared_layers, squared_sum
+from lifelong.learning.importance import outer_sum, recorded, shared_layers
 
 
 def entropy_importance(network: nn.Module, split: Split, head: int, options: AnpycOptions) -> dict[str, Tensor]:
@@ -39,7 +39,8 @@ def entropy_importance(network: nn.Module, split: Split, head: int, options: Anp
             gradients = list(found[: len(parameters)])
             squares: dict[str, Tensor] = {}
             for name, by_output in zip(records, found[len(parameters) :], strict=True):
-                squares[f"{name}.weight"], squares[f"{name}.bias"] = squared_sum(records[name], by_output.square())
+                inputs = records[name].inputs
+                squares[f"{name}.weight"], squares[f"{name}.bias"] = outer_sum(by_output.square(), inputs.square())
             curvature = [squares[name] for name in names]
         with torch.no_grad():
             for into, w, g, h in zip(total, parameters, gradients, curvature, strict=True):

@@ -1,0 +1,70 @@
+"""SI, synaptic intelligence: c * sum(Omega * (W - W_old)^2) (Zenke et al. 2017; dossier 5.1).
+
+omega sums over the steps of a task what each shared parameter gave to the fall of the loss, and at the task's end
+Omega <- max(0, Omega + omega / (Delta^2 + xi)), Delta the whole way of the parameter in this task. The sum is clamped, not
+each task's part: so the authors' own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lifelong.config.methods import SiOptions
+from lifelong.learning.fit import StepHook
+from lifelong.learning.held import learn_held
+from lifelong.learning.importance import accumulated
+from lifelong.learning.job import Job, State, weights
+from lifelong.networks.mlp import shared_names
+
+
+class PathIntegral(StepHook):
+    """omega of the shared parameters, summed step by step. g: the gradient of the task's loss; h: with the penalty's.
+
+    `plain`: -g * (change of W), the authors' own. `regularised`: -h * (change of W), what the whole objective fell.
+    `product`: rate * h * g, the literal reading of "regularised gradient x plain gradient" in the released baseline
+    (dossier 5.1); without momentum the change of W is -rate * h, and this is `plain` but for rounding.
+    """
+
+    def __init__(self, start: Mapping[str, Tensor], path: str) -> None:
+        self.path = path
+        self.omega = {name: torch.zeros_like(tensor) for name, tensor in start.items()}
+        self._plain: dict[str, Tensor] = {}
+        self._before: dict[str, Tensor] = {}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self.omega
+
+    def on_gradients(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+        self._plain = {name: gradients[name].clone() for name in self.omega}
+        self._before = {name: parameters[name].clone() for name in self.omega}
+
+    def after_step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rate: float) -> None:
+        for name, omega in self.omega.items():
+            if self.path == "product":
+                omega.addcmul_(gradients[name], self._plain[name], value=rate)
+            else:
+                gradient = self._plain[name] if self.path == "plain" else gradients[name]
+                omega.addcmul_(gradient, parameters[name] - self._before[name], value=-1)
+
+
+def learn(job: Job, state: State | None) -> State:
+    """Minimise cross-entropy + c * sum(Omega * (W - W_old)^2), then add this task's part to Omega."""
+    options = _options(job)
+    network = job.network(state)
+    before = weights(network)
+    integral = PathIntegral({name: before[name] for name in shared_names(network)}, options.path)
+    after = learn_held(job, state, options.strength, integral)
+    part = {
+        name: omega / ((after["network"][name] - before[name]).square() + options.damping)
+        for name, omega in integral.omega.items()
+    }
+    total = accumulated(after["importance"], part)
+    return {"network": after["network"], "importance": {name: tensor.clamp_min(0) for name, tensor in total.items()}}
+
+
+def _options(job: Job) -> SiOptions:
+    assert isinstance(job.experiment.options, SiOptions)
+    return job.experiment.options
