@@ -225,3 +225,23 @@ def test_divergence_names_the_epoch(bad: float) -> None:
 
     with pytest.raises(UserError, match=r"learn.*epoch 2\b.*lower the learning rate"):
         run(fit(network, tiny_split(0), objective=objective))
+
+
+def test_a_blow_up_in_the_last_update_is_named() -> None:
+    """The loss of an epoch is taken before its last update; the weights show what that did."""
+    network = perceptron()
+
+    def steep(images: Tensor, targets: Tensor) -> Tensor:
+        return 1e6 * F.cross_entropy(network(images, 0), targets)
+
+    with pytest.raises(UserError, match=r"sum of the weights is .*epoch 0\b.*lower the learning rate"):
+        run(fit(network, tiny_split(0), epochs=1, objective=steep, schedule=Schedule(1e38, 1, 1)))
+
+
+def test_an_overflowing_penalty_is_named() -> None:
+    network = perceptron()
+    weights = {name: tensor.detach() for name, tensor in network.named_parameters() if name.startswith("heads.0")}
+    importance = {name: torch.full_like(tensor, 1e38) for name, tensor in weights.items()}
+    penalty = QuadraticPenalty(1.0, importance, {name: tensor - 1e3 for name, tensor in weights.items()})
+    with pytest.raises(UserError, match=r"the penalty is inf in epoch 0\b"):
+        run(fit(network, tiny_split(0), epochs=1, penalty=penalty, schedule=Schedule(0.0, 1, 1)))

@@ -24,10 +24,17 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def step(self, note: str = "", count: int = 1) -> None:
+    def resume(self, count: int) -> None:
+        """Steps that an earlier, interrupted run has done already."""
         self.done += count
-        self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(count)
+        if self._bar.disable:
+            print(f"{self.label}: goes on after {count} of {self.total}", file=sys.stderr, flush=True)
+
+    def step(self, note: str = "") -> None:
+        self.done += 1
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(1)
         now = time.monotonic()
         if self._bar.disable and now - self._spoken >= LINE_SECONDS:
             self._spoken = now

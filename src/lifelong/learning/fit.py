@@ -104,22 +104,25 @@ class Fit:
                     momentum[i] = tensors.get(f"momentum/{name}")
                 for name, tensor in self.hook.tensors().items():
                     tensor.copy_(tensors[f"hook/{name}"])
-            progress.step("resumed", len(curve))
+            progress.resume(len(curve))
         for epoch in range(len(curve), self.budget.epochs):
             rate = self.schedule(self.epoch_offset + epoch)
             loss = self._epoch(epoch, rate, parameters, momentum)
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"{self.name}: the loss is {loss} in epoch {epoch}; training diverged: lower the learning rate "
-                    f"({rate:g}) or the method's strength"
-                )
+            penalty = self._penalty_value(named)
+            # The last update shows in the weights alone; a sum is not finite when any term is not.
+            for what, value in (("loss", loss), ("penalty", penalty), ("sum of the weights", _total(parameters))):
+                if not math.isfinite(value):
+                    raise UserError(
+                        f"{self.name}: the {what} is {value} in epoch {epoch}; training diverged: lower the learning rate "
+                        f"({rate:g}) or the method's strength"
+                    )
             curve.append(
                 {
                     "fit": self.name,
                     "epoch": epoch,
                     "learning_rate": rate,
                     "loss": loss,
-                    "penalty": self._penalty_value(named),
+                    "penalty": penalty,
                     "validation_accuracy": self.validation(),
                 }
             )
@@ -176,3 +179,8 @@ class Fit:
                 tensors[f"momentum/{name}"] = buffer
         tensors |= {f"hook/{name}": tensor for name, tensor in self.hook.tensors().items()}
         self.checkpoints.save(self.name, tensors, {"curve": curve})
+
+
+@torch.no_grad()
+def _total(parameters: Sequence[Tensor]) -> float:
+    return float(sum(parameter.double().sum() for parameter in parameters))
