@@ -42,6 +42,7 @@ from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.fit import Fit, Schedule
 from lifelong.learning.importance import fisher_diagonal
 from lifelong.learning.penalties import QuadraticPenalty
+from lifelong.memory import keep_freed_memory
 from lifelong.methods.anpyc.importance import entropy_importance
 from lifelong.networks.mlp import Mlp, build, shared_names
 from lifelong.progress import Progress
@@ -282,6 +283,7 @@ def start_worker(count: int) -> None:
     """A process with its own network and images."""
     global _worker_epoch
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a job does
     _worker_epoch = our_epoch(new_network(LARGE, OUTPUTS), first(training_images(), count))
 
 
@@ -452,6 +454,7 @@ def main(quick: bool, output: Path | None) -> None:
     """Measure training on this machine."""
     effort = QUICK if quick else FULL
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a job does
     where = machine()
     images = training_images()
     train = first(images, effort.images)

@@ -24,6 +24,7 @@ NEUTRAL = (
     "lifelong.fingerprint",
     "lifelong.layout",
     "lifelong.learning.checkpoints",
+    "lifelong.memory",
     "lifelong.progress",
     "lifelong.stages",
 )

@@ -26,6 +26,7 @@ from lifelong.data.tensors import load_task
 from lifelong.errors import UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
+from lifelong.memory import keep_freed_memory
 from lifelong.stages import input_state, stage_fingerprint
 
 
@@ -56,6 +57,7 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
     state = read_state(source) if source else None
     gc.freeze()
     gc.enable()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     job = Job(
         experiment=experiment,

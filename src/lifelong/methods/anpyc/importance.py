@@ -55,5 +55,5 @@ def change(weight: Tensor, gradient: Tensor, curvature: Tensor, first_order: str
     (W -> 0). `absolute`: |g*W + W^2*H/2|, nothing is clamped away.
     """
     first = -gradient * weight if first_order == "minus" else gradient * weight
-    both = first.addcmul(weight.square(), curvature, value=0.5)
-    return both.abs() if first_order == "absolute" else both.clamp_min(0)
+    both = first.addcmul_(weight.square(), curvature, value=0.5)
+    return both.abs_() if first_order == "absolute" else both.clamp_min_(0)
