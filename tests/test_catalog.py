@@ -28,13 +28,8 @@ from lifelong.data.images import Images
 from lifelong.errors import UserError
 
 
-def real_data() -> list[Path]:
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    return catalog.search_directories() or ([beside] if beside.is_dir() else [])
-
-
 def real(*entries: str) -> Any:
-    present = any(all((base / entry).exists() for entry in entries) for base in real_data())
+    present = any(all((base / entry).exists() for entry in entries) for base in catalog.search_directories())
     return pytest.mark.skipif(not present, reason=f"needs the real {', '.join(entries)}: set LIFELONG_DATA")
 
 
@@ -383,10 +378,10 @@ def test_cifar10_joins_its_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @real("mnist/train-images-idx3-ubyte.gz")
 def test_real_mnist_repacked(tmp_path: Path) -> None:
-    as_published = catalog.load("mnist", None, tmp_path, real_data())
+    as_published = catalog.load("mnist", None, tmp_path, catalog.search_directories())
     assert as_published.train_images.shape == (60000, 1, 28, 28)
     assert np.bincount(as_published.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    folder = next(base / "mnist" for base in real_data() if (base / "mnist").is_dir())
+    folder = next(base / "mnist" for base in catalog.search_directories() if (base / "mnist").is_dir())
     contents = {file: gzip.decompress((folder / f"{file}.gz").read_bytes()) for file in idx.FILES}
     write(tmp_path / "mnist", contents, lambda content: gzip.compress(content, compresslevel=1), ".gz")
     assert catalog.load("mnist", None, tmp_path, []).content == as_published.content
@@ -394,14 +389,14 @@ def test_real_mnist_repacked(tmp_path: Path) -> None:
 
 @real("fashion-mnist")
 def test_real_fashion_mnist(tmp_path: Path) -> None:
-    images = catalog.load("fashion-mnist", None, tmp_path, real_data())
+    images = catalog.load("fashion-mnist", None, tmp_path, catalog.search_directories())
     assert images.class_names[9] == "Ankle boot"
     assert np.bincount(images.test_labels).tolist() == [1000] * 10
 
 
 @real("cifar-100-python")
 def test_real_cifar100(tmp_path: Path) -> None:
-    images = catalog.load("cifar100", None, tmp_path, real_data())
+    images = catalog.load("cifar100", None, tmp_path, catalog.search_directories())
     assert images.train_images.shape == (50000, 3, 32, 32)
     assert np.bincount(images.train_labels).tolist() == [500] * 100
     assert np.bincount(images.test_labels).tolist() == [100] * 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -262,8 +261,7 @@ def test_a_built_in_name_is_not_free(tmp_path: Path) -> None:
 
 
 def real_tar(name: str) -> Path:
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    for base in search_directories() if os.environ.get("LIFELONG_DATA") else [beside]:
+    for base in search_directories():
         if (base / name).is_file():
             return base / name
     pytest.skip(f"needs the real {name}: set LIFELONG_DATA")
