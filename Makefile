@@ -34,7 +34,7 @@ pull: $(READY)
 	snakemake --quiet rules reason host -- digits
 
 lock: $(READY)
-	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 		--generate-hashes --extra dev pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml
