@@ -1,9 +1,9 @@
 """Linear layer and dropout, made for training on a processor.
 
 torch's own linear layer multiplies by MKL, which leaves more than half of an AMD processor idle, and its dropout draws
-bit by bit. Here the products go to oneDNN, which torch carries too, and dropout draws in one vectorised call: a training
-step of 784-512-256 is three times faster on an AMD EPYC (`benchmarks/training.py`). Elsewhere (a GPU, other number
-types, a build without oneDNN) torch's own product is taken.
+bit by bit. Here the products go to oneDNN, which torch carries too (`benchmarks/training.py` has the rates of both), and
+dropout draws in one vectorised call. Elsewhere (a GPU, other number types, a build without oneDNN, small products) torch's
+own product is taken.
 """
 
 from __future__ import annotations
