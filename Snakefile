@@ -5,6 +5,8 @@ from snakemake.exceptions import WorkflowError
 
 from lifelong import layout, stages
 from lifelong.config import load
+from lifelong.config.methods import STAGES
+from lifelong.config.reports import REPORT_KINDS
 from lifelong.errors import UserError
 from lifelong.tracking import public_uri
 from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock
@@ -23,8 +25,6 @@ wildcard_constraints:
     dataset=r"[\w-]+",
     scenario=r"[\w-]+",
     experiment=r"[\w-]+",
-    section=r"[\w-]+",
-    table=r"[\w-]+",
     seed=r"\d+",
     task=r"\d+",
 
@@ -32,7 +32,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        [layout.report(name, "md") for name in SETTINGS.comparisons],
+        [layout.report(name, "md") for name in SETTINGS.reports],
         [layout.tracked(name) for name in SETTINGS.experiments],
 
 

@@ -35,7 +35,8 @@ from torch.nn import functional as F
 from lifelong import layout
 from lifelong.config import load
 from lifelong.config.methods import AnpycOptions, EwcOptions
-from lifelong.config.schema import Network, Training
+from lifelong.config.networks import MlpNetwork
+from lifelong.config.schema import Training
 from lifelong.data import catalog, scenarios
 from lifelong.data.tensors import Split
 from lifelong.learning.checkpoints import Checkpoints
@@ -44,7 +45,8 @@ from lifelong.learning.importance import fisher_diagonal
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.memory import keep_freed_memory
 from lifelong.methods.anpyc.importance import entropy_importance
-from lifelong.networks.mlp import Mlp, build, shared_names
+from lifelong.networks.base import shared_names
+from lifelong.networks.mlp import Mlp, build
 from lifelong.progress import Progress
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -122,8 +124,8 @@ def first(split: Split, count: int) -> Split:
 
 
 def new_network(hidden: Sequence[int], outputs: int) -> Mlp:
-    settings = Network(kind="mlp", hidden=list(hidden), dropout=DROPOUT, initialisation="truncated-normal")
-    return build(settings, INPUTS, [outputs], torch.Generator().manual_seed(0))
+    settings = MlpNetwork(kind="mlp", hidden=list(hidden), dropout=DROPOUT, initialisation="truncated-normal")
+    return build(settings, (INPUTS,), [outputs], torch.Generator().manual_seed(0))
 
 
 def held(network: Mlp) -> QuadraticPenalty:

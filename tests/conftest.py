@@ -81,7 +81,7 @@ def tiny_job(
         data=[tiny_task(index) for index in (range(task + 1) if experiment.method.joint else [task])],
         tasks=experiment.scenario.tasks,
         classes_per_task=PER_TASK,
-        inputs=PIXELS,
+        image_shape=SHAPE,
         checkpoints=checkpoints or Checkpoints(Path("none"), seconds=math.inf),
     )
 

@@ -38,7 +38,7 @@ from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import State, weights
 from lifelong.methods.anpyc import stages
 from lifelong.methods.anpyc.importance import change, entropy_importance
-from lifelong.methods.anpyc.pruning import prune_mask, rounds, target_percent
+from lifelong.methods.anpyc.pruning import phase_epochs, prune_mask, rounds, target_percent
 from lifelong.stages import stages_of
 
 READINGS: list[Literal["plus", "minus", "absolute"]] = ["plus", "minus", "absolute"]
@@ -81,7 +81,7 @@ def anpyc_options(**options: Any) -> AnpycOptions:
 @given(values=arrays_of.arrays(np.float64, (3, 7), elements=st.floats(-5, 5)))
 def test_change(reading: str, values: np.ndarray) -> None:
     w, g, h = values[0], values[1], np.abs(values[2])
-    found = change(torch.from_numpy(w), torch.from_numpy(g), torch.from_numpy(h), reading)
+    found = change(torch.from_numpy(g * w), torch.from_numpy(w**2 * h / 2), reading)
     np.testing.assert_allclose(found, slow_change(w, g, h, reading), rtol=1e-9, atol=1e-12)
     assert (found >= 0).all()
 
@@ -163,6 +163,20 @@ def test_later_tasks_prune_up_to_the_percentile_of_what_was_pruned_before(
     kept = prune_mask(torch.from_numpy(values), previous, percent).numpy()
     least = np.sort(values[:count])[:pruned]
     np.testing.assert_array_equal(kept, [place >= count or value not in least for place, value in enumerate(values)])
+
+
+@pytest.mark.parametrize("task", range(4))
+@given(epochs=st.integers(1, 60))
+def test_a_shared_budget_is_spent_evenly_and_wholly(task: int, epochs: int) -> None:
+    shared, each = anpyc_options(budget="shared"), anpyc_options()
+    phases = phase_epochs(shared, epochs, task, last=False)
+    assert sum(phases) == epochs
+    assert max(phases) - min(phases) <= 1
+    assert phases == sorted(phases, reverse=True)
+    assert phase_epochs(each, epochs, task, last=False) == [epochs] * len(phases) == [epochs] * (1 + len(rounds(each, task)))
+    for options in (shared, each, anpyc_options(pruning="none", budget="shared")):
+        assert phase_epochs(options, epochs, task, last=True) == [epochs]
+    assert phase_epochs(anpyc_options(pruning="none"), epochs, task, last=False) == [epochs]
 
 
 @pytest.mark.parametrize(

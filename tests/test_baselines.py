@@ -10,7 +10,7 @@ import torch
 from conftest import (
     IMAGES,
     PER_TASK,
-    PIXELS,
+    SHAPE,
     assert_close,
     cross_entropy,
     descend,
@@ -98,7 +98,7 @@ def test_the_order_of_images_is_the_seed_s() -> None:
 @pytest.mark.parametrize(("method", "heads"), [("sgd", 1), ("finetune", 3), ("sgd-f", 3), ("ewc", 3), ("joint", 3)])
 def test_usual_number_of_heads(method: str, heads: int) -> None:
     experiment = tiny_experiment(method, options={"strength": 1.0} if method == "ewc" else {})
-    assert len(new_network(experiment, PIXELS, 3, PER_TASK, 0).heads) == heads
+    assert len(new_network(experiment, SHAPE, 3, PER_TASK, 0).heads) == heads
 
 
 def test_earlier_answers_behind_frozen_features_keep_their_bits() -> None:

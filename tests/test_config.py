@@ -11,6 +11,7 @@ from project import ROOT, TINY
 
 from lifelong.config import load, settings
 from lifelong.config.methods import METHODS
+from lifelong.config.networks import MlpNetwork
 from lifelong.errors import UserError
 
 
@@ -29,6 +30,7 @@ def test_the_shipped_params_fit() -> None:
     found = load(ROOT / "params.yaml")
     assert {experiment.method_name for experiment in found.experiments.values()} == set(METHODS)
     anpyc = found.experiment("split-mnist-anpyc")
+    assert isinstance(anpyc.network, MlpNetwork)
     assert anpyc.network.hidden == [512, 256]
     assert anpyc.seeds == (0, 1, 2, 3, 4)
     assert anpyc.heads == "per-task"
@@ -45,6 +47,16 @@ def test_the_shipped_params_fit() -> None:
         ("training.digits.epochs", 0, ["training.digits.epochs", "found 0", "greater than or equal to 1"]),
         ("training.digits.learning_rate", -1, ["training.digits.learning_rate", "-1", "greater than 0"]),
         ("networks.mlp-256-128.dropout", 1.0, ["networks.mlp-256-128.dropout", "less than 1"]),
+        ("networks.mlp-256-128.kind", "mlpp", ["networks.mlp-256-128.kind", "'mlpp'", "Did you mean 'mlp'?"]),
+        ("networks.mlp-256-128.hiden", [3], ["networks.mlp-256-128.hiden: unknown key", "Did you mean 'hidden'?"]),
+        (
+            "networks.mlp-256-128.dropout",
+            [0.5],
+            ["networks.mlp-256-128", "'dropout' has 1 shares; expected one"],
+        ),
+        ("reports.digits.comparison.kind", "comparisn", ["reports.digits.comparison.kind", "Did you mean 'comparison'?"]),
+        ("training.digits.optimiser", "adm", ["training.digits.optimiser", "Did you mean 'adam'?"]),
+        ("training.digits.decay_every", None, ["training.digits: a decay factor needs 'decay_every' or 'milestones'"]),
         ("networks.mlp-256-128.initialisation", "normal", ["found 'normal'", "Did you mean 'truncated-normal'?"]),
         ("scenarios.split-digits.dataset", "minst", ["scenarios.split-digits.dataset", "'minst'", "Did you mean 'mnist'?"]),
         ("scenarios.split-digits.tasks", 6, ["scenarios.split-digits: 6 tasks of 2 classes want 12", "digits has 10"]),
@@ -73,6 +85,13 @@ def test_what_does_not_fit_is_refused_by_name(path: str, value: Any, parts: list
         settings(with_change(path, value))
     for part in parts:
         assert part in str(refused.value)
+
+
+def test_a_method_that_does_not_know_the_network_is_refused() -> None:
+    written = with_change("experiments.split-digits-sgd-f.method", "xdg")
+    written["networks"]["mlp-256-128"] = {"kind": "lenet", "initialisation": "uniform-fan-in"}
+    with pytest.raises(UserError, match=r"'mlp-256-128' is of kind 'lenet'; method 'xdg' works with mlp"):
+        settings(written)
 
 
 def test_all_faults_are_listed_at_once() -> None:

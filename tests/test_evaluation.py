@@ -26,7 +26,7 @@ from lifelong.learning.evaluation import accuracy, class_answers, logits, task_a
 from lifelong.learning.job import State
 from lifelong.learning.run import read_state, run_stage
 from lifelong.learning.scores import evaluate
-from lifelong.networks.mlp import Mlp
+from lifelong.networks.base import Network
 from lifelong.stages import stages_of
 
 HEADS: tuple[Heads, ...] = get_args(Heads)
@@ -58,7 +58,7 @@ def test_answers_are_the_best_of_those_that_compete(
     assert by_class.tolist() == expected
 
 
-def noisy(heads: Heads) -> Mlp:
+def noisy(heads: Heads) -> Network:
     """A network with dropout, in training mode, away from its initial weights."""
     network = tiny_job(tiny_experiment("joint", heads=heads, dropout=0.5), 2).network(None)
     noise = random_like(network.state_dict(), 3)

@@ -13,7 +13,7 @@ import torch
 from conftest import PIXELS, identical, pixels, tiny_split
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.config.schema import Training
@@ -62,6 +62,14 @@ def test_schedule_is_a_staircase(initial: float, factor: float, every: int, epoc
         if passed % every == 0:
             rate *= factor
     assert Schedule(initial, factor, every)(epoch) == pytest.approx(rate)
+
+
+@given(st.floats(0.1, 1), st.lists(st.integers(1, 9), max_size=3), st.integers(0, 12))
+def test_schedule_falls_at_milestones(factor: float, milestones: list[int], epoch: int) -> None:
+    rate = 0.5
+    for passed in range(1, epoch + 1):
+        rate *= factor ** milestones.count(passed)
+    assert Schedule(0.5, factor, None, tuple(milestones))(epoch) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -179,6 +187,45 @@ def test_resume_after_any_epoch_is_bit_for_bit(tmp_path: Path, momentum: float, 
     assert resumed == curve
     places.remove()
     assert not places.folder.exists()
+
+
+class Normalised(nn.Module):
+    """Linear classifier behind batch normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm1d(PIXELS)
+        self.head = nn.Linear(PIXELS, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.normalise(images.flatten(1)))
+
+
+def test_resume_brings_back_buffers_and_the_optimiser_s_memory(tmp_path: Path) -> None:
+    """Killed after the second epoch of three, with Adam and the running statistics of batch normalisation."""
+
+    def job(epochs: int, folder: str) -> tuple[nn.Module, Fit]:
+        torch.manual_seed(0)
+        network = Normalised()
+        made = fit(
+            network,  # type: ignore[arg-type]
+            tiny_split(0),
+            batch=5,
+            objective=lambda images, targets: F.cross_entropy(network(images), targets),
+            trainable=[name for name, _ in network.named_parameters()],
+            checkpoints=Checkpoints(tmp_path / folder, seconds=0),
+            epochs=epochs,
+        )
+        made.budget = made.budget.model_copy(update={"optimiser": "adam"})
+        return network, made
+
+    whole, uninterrupted = job(3, "whole")
+    run(uninterrupted)
+    _, killed = job(2, "cut")
+    run(killed)
+    resumed, again = job(3, "cut")
+    run(again)
+    assert identical(whole.state_dict(), resumed.state_dict())
 
 
 def test_dropout_is_on_in_every_batch_whatever_validation_does() -> None:

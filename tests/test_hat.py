@@ -80,7 +80,7 @@ def test_learn_follows_the_definitions(monkeypatch: pytest.MonkeyPatch, task: in
     before = before_of(job)
     kept = {name: table.clone() for name, table in before["gates"].items()}
     found = hat.learn(job, before)
-    network, embeddings = slow(job, before, hat._embeddings(job, task))
+    network, embeddings = slow(job, before, hat._embeddings(job, task, list(WIDTHS.values())))
     assert_close(found["network"], network)
     rows = {layer: 1 / (1 + torch.exp(-S_MAX * e)) for layer, e in zip(WIDTHS, embeddings, strict=True)}
     assert_close({layer: found["gates"][layer][task] for layer in WIDTHS}, rows)
@@ -112,7 +112,7 @@ def test_the_first_task_is_free_and_later_rows_wait() -> None:
     for layer, number in zip(WIDTHS, (0, 1), strict=True):
         tables = [states[task, "learn"]["gates"][layer] for task in range(3)]
         assert torch.equal(tables[0][0], tables[2][0])
-        waiting = torch.sigmoid(S_MAX * hat._embeddings(job, 2)[number])
+        waiting = torch.sigmoid(S_MAX * hat._embeddings(job, 2, list(WIDTHS.values()))[number])
         assert torch.equal(tables[0][2], waiting)
         assert torch.equal(tables[1][2], waiting)
         assert not torch.equal(tables[2][2], waiting)

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import scipy.stats  # type: ignore[import-untyped]
 import torch
-from conftest import PIXELS, forward, pixels, shared_of, tiny_experiment, tiny_split
+from conftest import PIXELS, SHAPE, forward, pixels, shared_of, tiny_experiment, tiny_split
 
-from lifelong.config.schema import Heads, Network
+from lifelong.config.networks import MlpNetwork
+from lifelong.config.schema import Heads
+from lifelong.networks.base import head_sizes
 from lifelong.networks.create import new_network
-from lifelong.networks.mlp import Mlp, build, head_sizes
+from lifelong.networks.mlp import Mlp, build
 from lifelong.randomness import generator
 
 
 def built(rule: str, hidden: list[int], sizes: list[int], inputs: int = PIXELS, dropout: float = 0.0) -> Mlp:
-    settings = Network.model_validate({"kind": "mlp", "hidden": hidden, "dropout": dropout, "initialisation": rule})
-    return build(settings, inputs, sizes, generator(0))
+    settings = MlpNetwork.model_validate({"kind": "mlp", "hidden": hidden, "dropout": dropout, "initialisation": rule})
+    return build(settings, (1, 1, inputs), sizes, generator(0))
 
 
 @pytest.mark.parametrize("hidden", [[4], [6, 5], [3, 7, 2]])
@@ -89,7 +91,7 @@ def test_heads_are_drawn_apart(rule: str) -> None:
 @pytest.mark.parametrize(("heads", "sizes"), [("per-task", [2, 2, 2]), ("shared", [2]), ("all-classes", [6])])
 def test_head_sizes(heads: Heads, sizes: list[int]) -> None:
     assert head_sizes(heads, tasks=3, classes_per_task=2) == sizes
-    network = new_network(tiny_experiment("joint", heads=heads), PIXELS, 3, 2, 0)
+    network = new_network(tiny_experiment("joint", heads=heads), SHAPE, 3, 2, 0)
     biases = [len(p) for name, p in network.named_parameters() if name.startswith("heads.") and name.endswith("bias")]
     assert biases == sizes
 
@@ -98,7 +100,7 @@ def test_head_sizes(heads: Heads, sizes: list[int]) -> None:
 def test_a_new_network_depends_on_seed_and_shape_alone(rule: str) -> None:
     def state(seed: int, method: str, **changes: Any) -> dict[str, torch.Tensor]:
         experiment = tiny_experiment(method, initialisation=rule, **changes)
-        return new_network(experiment, PIXELS, 3, 2, seed).state_dict()
+        return new_network(experiment, SHAPE, 3, 2, seed).state_dict()
 
     torch.manual_seed(1)
     first = state(5, "finetune")

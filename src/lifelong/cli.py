@@ -15,6 +15,7 @@ import click
 from lifelong import layout
 from lifelong.artifacts import missing
 from lifelong.config import Settings, load
+from lifelong.config.methods import STAGES
 from lifelong.errors import UserError, did_you_mean
 from lifelong.supervision import end_with_parent
 from lifelong.tracking import public_uri
@@ -81,9 +82,8 @@ def _stage(name: str, text: str) -> None:
         run_stage(wanted, seed, task, name, threads)
 
 
-_stage("learn", "Learn one task from the state the last one left.")
-_stage("prune", "Prune what one task does not need, in rounds with retraining.")
-_stage("consolidate", "Add the importance of one task's weights to that of the earlier tasks.")
+for name, kind in STAGES.items():
+    _stage(name, kind.text)
 
 
 @cli.command()
@@ -102,6 +102,19 @@ def evaluate(settings: Settings, experiment: str, seed: int, threads: int) -> No
 @cli.command()
 @click.argument("experiment")
 @click.pass_obj
+def choose(settings: Settings, experiment: str) -> None:
+    """Choose an experiment's options from its grid, by validation accuracy."""
+    from lifelong.choice import choose
+
+    wanted = settings.experiment(experiment)
+    if wanted.grid is None:
+        raise UserError(f"experiment {experiment!r} has no grid to choose from")
+    choose(settings, wanted)
+
+
+@cli.command()
+@click.argument("experiment")
+@click.pass_obj
 def summarise(settings: Settings, experiment: str) -> None:
     """Metrics of an experiment over its seeds."""
     from lifelong.summary import summarise
@@ -110,13 +123,14 @@ def summarise(settings: Settings, experiment: str) -> None:
 
 
 @cli.command()
-@click.argument("comparison")
+@click.argument("report")
 @click.pass_obj
-def compare(settings: Settings, comparison: str) -> None:
-    """Experiments side by side as Markdown, CSV and JSON, beside the printed values where there are any."""
-    from lifelong.paper.tables import write_comparison
+def report(settings: Settings, report: str) -> None:
+    """Write one report from the results it is made of."""
+    import importlib
 
-    write_comparison(settings, comparison)
+    wanted = settings.report(report)
+    importlib.import_module(wanted.kind.module).write(settings, wanted)
 
 
 @cli.command()
@@ -130,16 +144,16 @@ def track(settings: Settings, experiment: str) -> None:
 
 
 @cli.command()
-@click.argument("comparison")
+@click.argument("report")
 @click.pass_obj
-def show(settings: Settings, comparison: str) -> None:
-    """Print a comparison's tables, and where the report, the models and the MLflow page are."""
-    settings.comparison(comparison)
-    report = layout.report(comparison, "md")
-    if not report.exists():
-        raise missing(report)
-    click.echo(report.read_text().partition("## How these were made")[0])
-    click.echo(f"Report   {report} (how the numbers were made; .csv and .json beside it)")
+def show(settings: Settings, report: str) -> None:
+    """Print a report, and where the models and the MLflow page are."""
+    settings.report(report)
+    text = layout.report(report, "md")
+    if not text.exists():
+        raise missing(text)
+    click.echo(text.read_text().partition("## How these were made")[0])
+    click.echo(f"Report   {text} (how the numbers were made; .csv and .json beside it)")
     click.echo(f"Models   {layout.RESULTS}/<experiment>/seed-<s>/task-<t>/")
     click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
 

@@ -39,11 +39,16 @@ def summary(experiment: str) -> Path:
     return RESULTS / experiment / "summary.json"
 
 
+def chosen(experiment: str) -> Path:
+    """The options chosen from an experiment's grid."""
+    return RESULTS / experiment / "chosen.json"
+
+
 def tracked(experiment: str) -> Path:
     """The receipt of a tracker's run: which runs were written for which content."""
     return RESULTS / ".tracked" / f"{experiment}.json"
 
 
 def report(name: str, suffix: str) -> Path:
-    """A table of the reports; its name is `<section>/<table>`."""
+    """A file of a report; its name is `<section>/<report>`."""
     return Path(f"reports/{name}.{suffix}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lifelong import layout
-from lifelong.config import Comparison, Experiment, Scenario, Settings
+from lifelong.config import Experiment, Report, Scenario, Settings
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
 
@@ -41,12 +41,23 @@ def input_state(experiment: Experiment, seed: int, task: int, stage: str) -> Pat
 
 def stage_fingerprint(experiment: Experiment) -> str:
     """What the outcome of a method's stages depends on."""
-    return fingerprint(experiment.parameters(), ["lifelong.learning.run", experiment.method.module])
+    return fingerprint(
+        experiment.parameters(), ["lifelong.learning.run", experiment.method.module, network_module(experiment)]
+    )
+
+
+def network_module(experiment: Experiment) -> str:
+    """The module that builds the experiment's network."""
+    return f"lifelong.networks.{experiment.network.kind.replace('-', '_')}"
 
 
 def scores_fingerprint(experiment: Experiment) -> str:
-    parts = {key: experiment.parameters()[key] for key in ("scenario", "dataset", "network", "heads")}
-    return fingerprint(parts, ["lifelong.learning.scores"])
+    parts = {key: experiment.parameters()[key] for key in ("scenario", "dataset", "network", "heads", "dropout_at_test")}
+    return fingerprint(parts, ["lifelong.learning.scores", network_module(experiment)])
+
+
+def choice_fingerprint(experiment: Experiment) -> str:
+    return fingerprint({"grid": experiment.parameters()["grid"]}, ["lifelong.choice"])
 
 
 def images_fingerprint(settings: Settings, dataset: str) -> str:
@@ -67,5 +78,5 @@ def tracking_fingerprint() -> str:
     return fingerprint({}, ["lifelong.tracking"])
 
 
-def comparison_fingerprint(comparison: Comparison) -> str:
-    return fingerprint(comparison.model_dump(), ["lifelong.paper.tables"])
+def report_fingerprint(report: Report) -> str:
+    return fingerprint(report.parameters(), [report.kind.module])

@@ -6,6 +6,7 @@ from typing import Any
 
 from lifelong import layout
 from lifelong.artifacts import read_json, write_json
+from lifelong.choice import with_choice
 from lifelong.config import Experiment
 from lifelong.metrics import all_metrics, over_seeds
 
@@ -16,6 +17,7 @@ def summarise(experiment: Experiment) -> None:
     joint = {}
     if experiment.joint is not None:
         joint = {seed: read_json(layout.scores(experiment.joint, seed)) for seed in experiment.seeds}
+    chosen = with_choice(experiment)
     summary: dict[str, Any] = {
         "experiment": experiment.name,
         "method": experiment.method_name,
@@ -23,7 +25,9 @@ def summarise(experiment: Experiment) -> None:
         "heads": experiment.heads,
         "seeds": list(experiment.seeds),
         "joint": experiment.joint,
-        "parameters": experiment.parameters(),
+        "parameters": chosen.parameters(),
+        "chosen": list(experiment.grid.options) if experiment.grid else [],
+        "dropout_at_test": experiment.dropout_at_test,
     }
     for split in ("test", "validation"):
         summary[split] = {

@@ -2,7 +2,7 @@
 
 
 def stage_inputs(stage):
-    """Images, tasks and the state that the stage starts from."""
+    """Images, tasks, the state that the stage starts from, and the choice of options where there is one."""
 
     def inputs(w):
         experiment = SETTINGS.experiment(w.experiment)
@@ -11,7 +11,8 @@ def stage_inputs(stage):
             layout.images(experiment.scenario.dataset),
             layout.tasks(experiment.scenario_name),
         ]
-        return shared + ([state] if state else [])
+        choice = [layout.chosen(w.experiment)] if experiment.grid else []
+        return shared + choice + ([state] if state else [])
 
     return inputs
 
@@ -30,13 +31,34 @@ def summary_inputs(w):
     """The scores of every seed, and those of the joint learner they are held against."""
     experiment = SETTINGS.experiment(w.experiment)
     joint = scores_of(experiment.joint, experiment.seeds) if experiment.joint else []
-    return scores_of(experiment.name, experiment.seeds) + joint
+    choice = [layout.chosen(w.experiment)] if experiment.grid else []
+    return scores_of(experiment.name, experiment.seeds) + joint + choice
 
 
 def report_targets(section):
-    """Tables of one section of the reports, and the MLflow runs behind them."""
+    """The reports of one section, and the MLflow runs behind them."""
     targets = []
     for name in SETTINGS.sections()[section]:
         targets.append(layout.report(name, "md"))
-        targets += [layout.tracked(experiment) for experiment in SETTINGS.comparison(name).experiments.values()]
+        targets += [layout.tracked(experiment) for experiment in SETTINGS.report(name).experiments.values()]
     return targets
+
+
+def report_inputs(w):
+    """What a report needs of each of its experiments."""
+    wanted = SETTINGS.report(w.report)
+    found = []
+    for name in wanted.experiments.values():
+        experiment = SETTINGS.experiment(name)
+        if "summary" in wanted.kind.needs:
+            found.append(layout.summary(name))
+        if "scores" in wanted.kind.needs:
+            found += scores_of(name, experiment.seeds)
+        if "states" in wanted.kind.needs:
+            found += [stages.final_state(experiment, s, t) for s in experiment.seeds for t in experiment.tasks]
+    return found
+
+
+def reports_of_kind(kind):
+    """A pattern of the names of a kind's reports; one that nothing matches when there is none."""
+    return "|".join(name for name, one in SETTINGS.reports.items() if one.kind_name == kind) or "(?!)"

@@ -16,28 +16,30 @@ rule summarise:
         "exec lifelong summarise {wildcards.experiment} > {log} 2>&1"
 
 
-rule compare:
-    input:
-        lambda w: [
-            layout.summary(experiment)
-            for experiment in SETTINGS.comparison(f"{w.section}/{w.table}").experiments.values()
-        ],
-    output:
-        markdown=report(
-            layout.report("{section}/{table}", "md"),
-            caption="../report/comparison.rst",
-            category="Comparisons",
-        ),
-        table=layout.report("{section}/{table}", "csv"),
-        metrics=layout.report("{section}/{table}", "json"),
-    params:
-        fingerprint=lambda w: stages.comparison_fingerprint(SETTINGS.comparison(f"{w.section}/{w.table}")),
-    log:
-        "logs/compare/{section}-{table}.log",
-    conda:
-        "../envs/lifelong.yaml"
-    shell:
-        "exec lifelong compare {wildcards.section}/{wildcards.table} > {log} 2>&1"
+for kind, made in REPORT_KINDS.items():
+
+    rule:
+        name:
+            f"report_{kind.replace('-', '_')}"
+        input:
+            report_inputs,
+        output:
+            markdown=report(
+                layout.report("{report}", "md"),
+                caption="../report/comparison.rst",
+                category="Reports",
+            ),
+            others=[layout.report("{report}", suffix) for suffix in made.writes],
+        params:
+            fingerprint=lambda w: stages.report_fingerprint(SETTINGS.report(w.report)),
+        wildcard_constraints:
+            report=reports_of_kind(kind),
+        log:
+            "logs/reports/{report}.log",
+        conda:
+            "../envs/lifelong.yaml"
+        shell:
+            "exec lifelong report {wildcards.report} > {log} 2>&1"
 
 
 rule track:
@@ -58,6 +60,8 @@ rule track:
 
 
 for section in SETTINGS.sections():
+    if section in workflow._rules:
+        raise WorkflowError(f"params.yaml: reports.{section}: a rule has this name already; choose another")
 
     rule:
         name: section

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
+from lifelong.config.messages import validated
 from lifelong.config.methods import METHODS, Method
+from lifelong.config.networks import Network
+from lifelong.config.reports import REPORT_KINDS, ReportKind
 from lifelong.config.schema import (
     CLASSES_OF_BUILT_IN,
     PARAMS_FILE,
-    Comparison,
     ExperimentEntry,
     Folder,
+    Grid,
     Heads,
-    Network,
     Params,
+    ReportEntry,
     Scenario,
-    Section,
     Training,
 )
+from lifelong.config.sections import Section
 from lifelong.errors import UserError, did_you_mean
 
 
@@ -40,9 +43,12 @@ class Experiment:
     heads: Heads
     training: Training
     method_name: str
-    options: Section
+    options: Section  # of an experiment with a grid: those of its first candidate, until a choice is made
     seeds: tuple[int, ...]
     joint: str | None
+    dropout_at_test: bool = False
+    grid: Grid | None = None
+    candidates: tuple[str, ...] = ()  # experiments that the grid chooses from
 
     @property
     def method(self) -> Method:
@@ -64,7 +70,33 @@ class Experiment:
             "training": self.training.model_dump(),
             "method": self.method_name,
             "options": self.options.model_dump(),
+            "dropout_at_test": self.dropout_at_test,
+            "grid": self.grid.model_dump() if self.grid else None,
         }
+
+    def with_options(self, options: dict[str, Any]) -> Experiment:
+        """The same experiment with checked options instead of a grid."""
+        return replace(self, options=self.method.options.model_validate(options), grid=None, candidates=())
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of a section, every name resolved; its full name is `<section>/<name>`."""
+
+    name: str
+    kind_name: str
+    title: str
+    experiments: dict[str, str]  # label -> experiment
+    options: Section
+
+    @property
+    def kind(self) -> ReportKind:
+        return REPORT_KINDS[self.kind_name]
+
+    def parameters(self) -> dict[str, Any]:
+        """All that decides what is written beside the experiments' own results, as JSON values."""
+        options = self.options.model_dump()
+        return {"title": self.title, "kind": self.kind_name, "experiments": self.experiments, "options": options}
 
 
 @dataclass(frozen=True)
@@ -74,13 +106,14 @@ class Settings:
     datasets: dict[str, Folder]
     scenarios: dict[str, Scenario]
     experiments: dict[str, Experiment]
-    comparisons: dict[str, Comparison]  # by "<section>/<name>" of the reports
+    candidates: dict[str, Experiment]  # what the grids of `experiments` choose from
+    reports: dict[str, Report]  # by "<section>/<name>"
     tracking_uri: str
 
     def sections(self) -> dict[str, list[str]]:
-        """The comparisons of each section of the reports, by full name."""
+        """The reports of each section, by full name."""
         found: dict[str, list[str]] = {}
-        for name in self.comparisons:
+        for name in self.reports:
             found.setdefault(name.partition("/")[0], []).append(name)
         return found
 
@@ -89,13 +122,13 @@ class Settings:
         return os.environ.get("MLFLOW_TRACKING_URI") or self.tracking_uri
 
     def experiment(self, name: str) -> Experiment:
-        return _named(self.experiments, name, "experiment")
+        return _named(self.experiments | self.candidates, name, "experiment")
 
     def scenario(self, name: str) -> Scenario:
         return _named(self.scenarios, name, "scenario")
 
-    def comparison(self, name: str) -> Comparison:
-        return _named(self.comparisons, name, "comparison")
+    def report(self, name: str) -> Report:
+        return _named(self.reports, name, "report")
 
 
 def _named(known: dict[str, Any], name: str, what: str) -> Any:
@@ -125,7 +158,7 @@ def load(path: Path = PARAMS_FILE) -> Settings:
 
 def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
     """Check params that are already read; `source` names them in messages."""
-    params = _validated(Params, written, source, "")
+    params = validated(Params, written, source, "")
     faults: list[str] = []
     for name in params.datasets:
         if name in CLASSES_OF_BUILT_IN:
@@ -143,15 +176,46 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
             faults.append(str(error).removeprefix(f"{source}: "))
     for name in experiments:
         faults += _joint_faults(experiments[name], params)
-    comparisons = {f"{part}/{name}": c for part, named in params.reports.items() for name, c in named.items()}
-    for name, comparison in comparisons.items():
-        for label, experiment in comparison.experiments.items():
-            if experiment not in params.experiments:
-                where = f"reports.{name.replace('/', '.')}.experiments.{label}"
-                faults.append(f"{where}: {experiment!r} is unknown; {did_you_mean(experiment, params.experiments)}")
+    reports: dict[str, Report] = {}
+    for section, entries in params.reports.items():
+        for name, report in entries.items():
+            try:
+                reports[f"{section}/{name}"] = _resolved_report(f"{section}/{name}", report, params, source)
+            except UserError as error:
+                faults.append(str(error).removeprefix(f"{source}: "))
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
-    return Settings(params.datasets, params.scenarios, experiments, comparisons, params.tracking_uri)
+    candidates = {c.name: c for experiment in experiments.values() for c in _candidates(experiment)}
+    return Settings(params.datasets, params.scenarios, experiments, candidates, reports, params.tracking_uri)
+
+
+def _resolved_report(name: str, entry: ReportEntry, params: Params, source: str) -> Report:
+    where = f"reports.{name.replace('/', '.')}"
+    if entry.kind not in REPORT_KINDS:
+        raise UserError(f"{source}: {where}.kind: found {entry.kind!r}; {did_you_mean(entry.kind, REPORT_KINDS)}")
+    for label, experiment in entry.experiments.items():
+        if experiment not in params.experiments:
+            hint = did_you_mean(experiment, params.experiments)
+            raise UserError(f"{source}: {where}.experiments.{label}: {experiment!r} is unknown; {hint}")
+    options = validated(REPORT_KINDS[entry.kind].options, entry.options, source, f"{where}.options.")
+    return Report(name, entry.kind, entry.title, entry.experiments, options)
+
+
+def _candidates(experiment: Experiment) -> list[Experiment]:
+    """An experiment for each point of the grid, in the order written, with the grid's seeds."""
+    if experiment.grid is None:
+        return []
+    written = experiment.options.model_dump(exclude_unset=True)
+    seeds = _seeds(experiment.grid.seeds)
+    return [
+        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None)
+        for name, point in zip(experiment.candidates, _points(experiment.grid), strict=True)
+    ]
+
+
+def _points(grid: Grid) -> list[dict[str, Any]]:
+    """Every combination of the grid's options."""
+    return [dict(zip(grid.options, values, strict=True)) for values in product(*grid.options.values())]
 
 
 def _resolved(name: str, entry: ExperimentEntry, params: Params, source: str) -> Experiment:
@@ -168,23 +232,46 @@ def _resolved(name: str, entry: ExperimentEntry, params: Params, source: str) ->
         raise UserError(
             f"{source}: {where}.heads: {heads!r} does not fit method {entry.method!r}; {did_you_mean(heads, method.heads)}"
         )
-    seeds = list(range(entry.seeds)) if isinstance(entry.seeds, int) else entry.seeds
+    network = params.networks[entry.network]
+    if method.networks and network.kind not in method.networks:
+        raise UserError(
+            f"{source}: {where}.network: {entry.network!r} is of kind {network.kind!r}; method {entry.method!r} works with "
+            f"{', '.join(method.networks)}"
+        )
+    seeds = _seeds(entry.seeds)
     if len(set(seeds)) != len(seeds) or not seeds:
-        raise UserError(f"{source}: {where}.seeds: found {seeds}; expected a count, or seeds that differ")
+        raise UserError(f"{source}: {where}.seeds: found {list(seeds)}; expected a count, or seeds that differ")
     scenario = params.scenarios[entry.scenario]
+    points: list[dict[str, Any]] = [{}]
+    if entry.grid is not None:
+        both = [key for key in entry.grid.options if key in entry.options]
+        if both:
+            raise UserError(f"{source}: {where}.grid.options: {both[0]!r} is also in 'options'; keep one of the two")
+        if "pruning" in entry.grid.options:
+            raise UserError(f"{source}: {where}.grid.options: 'pruning' decides which stages there are; it cannot be chosen")
+        points = _points(entry.grid)
+    prefix = f"{where}.options."
+    options = [validated(method.options, {**entry.options, **point}, source, prefix) for point in points]
     return Experiment(
         name=name,
         scenario_name=entry.scenario,
         scenario=scenario,
         dataset=params.datasets.get(scenario.dataset),
-        network=params.networks[entry.network],
+        network=network,
         heads=heads,
         training=params.training[entry.training],
         method_name=entry.method,
-        options=_validated(method.options, entry.options, source, f"{where}.options."),
-        seeds=tuple(seeds),
+        options=options[0],
+        seeds=seeds,
         joint=entry.joint,
+        dropout_at_test=entry.dropout_at_test,
+        grid=entry.grid,
+        candidates=tuple(f"{name}_grid-{i}" for i in range(len(points))) if entry.grid else (),
     )
+
+
+def _seeds(written: int | list[int]) -> tuple[int, ...]:
+    return tuple(range(written)) if isinstance(written, int) else tuple(written)
 
 
 def _joint_faults(experiment: Experiment, params: Params) -> list[str]:
@@ -199,53 +286,8 @@ def _joint_faults(experiment: Experiment, params: Params) -> list[str]:
         return [f"{where}: {experiment.joint!r} has method {other.method!r}; expected a joint learner"]
     if other.scenario != experiment.scenario_name:
         return [f"{where}: {experiment.joint!r} learns {other.scenario!r}; expected {experiment.scenario_name!r}"]
-    seeds = range(other.seeds) if isinstance(other.seeds, int) else other.seeds
-    absent = [seed for seed in experiment.seeds if seed not in seeds]
+    absent = [seed for seed in experiment.seeds if seed not in _seeds(other.seeds)]
     return [f"{where}: {experiment.joint!r} lacks seeds {absent}; give it those seeds"] if absent else []
-
-
-def _validated(model: type[Any], value: Any, source: str, prefix: str) -> Any:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{source}: {_explained(fault, model, prefix)}" for fault in error.errors())) from None
-
-
-def _explained(fault: Any, model: type[BaseModel], prefix: str) -> str:
-    """One fault in our words: key, what is wrong, value found, allowed values and the nearest match."""
-    location = fault["loc"]
-    key = prefix + ".".join(str(part) for part in location)
-    found = fault["input"]
-    match fault["type"]:
-        case "extra_forbidden":
-            known = _fields_at(model, location[:-1])
-            return f"{key}: unknown key; {did_you_mean(str(location[-1]), known)}"
-        case "missing":
-            return f"{key}: this key is missing"
-        case "literal_error":
-            allowed = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
-            return f"{key}: found {found!r}; {did_you_mean(str(found), allowed)}"
-        case "value_error":
-            return f"{key.rstrip('.')}: {fault['ctx']['error']}"
-        case _:
-            return f"{key}: found {found!r} ({type(found).__name__}); {fault['msg'].lower()}"
-
-
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys that the section at `location` may have."""
-    fields = {name: field.annotation for name, field in model.model_fields.items()}
-    for part in location:
-        inner = fields.get(part)
-        nested = _models_in(inner)
-        if nested:
-            fields = {name: field.annotation for name, field in nested[0].model_fields.items()}
-    return list(fields)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]
 
 
 class _Loader(yaml.SafeLoader):
@@ -266,4 +308,4 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
-__all__ = ["Comparison", "Experiment", "Settings", "load", "settings"]
+__all__ = ["Experiment", "Report", "Settings", "load", "settings"]

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.config.schema import Count, Fraction, Heads, NotNegative, Positive, Section
+from lifelong.config.schema import Heads
+from lifelong.config.sections import Count, Fraction, NotNegative, Positive, Section
 
 
 class NoOptions(Section):
@@ -88,6 +89,7 @@ class AnpycOptions(Section):
     pruning: Literal["released", "constant", "none"] = "released"  # dossier N3
     prune_percent: Annotated[int, Field(ge=1, le=99)] | None = None
     prune_step: Annotated[int, Field(ge=1, le=99)] = 10  # percent a round
+    budget: Literal["each-phase", "shared"] = "each-phase"  # learning and every round: the epochs each (released), or in all
 
     @model_validator(mode="after")
     def _possible(self) -> AnpycOptions:
@@ -100,6 +102,21 @@ Stage = Literal["learn", "prune", "consolidate"]
 
 
 @dataclass(frozen=True)
+class StageKind:
+    """What a stage does, and whether it trains and so leaves a learning curve. A new one needs no rule of its own."""
+
+    text: str
+    trains: bool
+
+
+STAGES: dict[Stage, StageKind] = {
+    "learn": StageKind("Learn one task from the state the last one left.", trains=True),
+    "prune": StageKind("Prune what one task does not need, in rounds with retraining.", trains=True),
+    "consolidate": StageKind("Add the importance of one task's weights to that of the earlier tasks.", trains=False),
+}
+
+
+@dataclass(frozen=True)
 class Method:
     """How a method takes part in the graph of stages."""
 
@@ -108,6 +125,7 @@ class Method:
     options: type[Section] = NoOptions
     heads: tuple[Heads, ...] = ("per-task", "shared", "all-classes")  # the first is the default
     joint: bool = False  # learns all tasks at once, as one last task
+    networks: tuple[str, ...] = ()  # the kinds it works with; none named: all
 
 
 METHODS: dict[str, Method] = {
@@ -120,7 +138,7 @@ METHODS: dict[str, Method] = {
     "mas": Method("lifelong.methods.baselines.mas", ("learn", "consolidate"), MasOptions),
     "si": Method("lifelong.methods.baselines.si", ("learn",), SiOptions),
     "lwf": Method("lifelong.methods.baselines.lwf", ("learn",), LwfOptions),
-    "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions),
-    "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",)),
+    "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions, networks=("mlp",)),
+    "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",), networks=("mlp",)),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
 }

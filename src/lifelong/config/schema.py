@@ -9,27 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    """A part of params.yaml: frozen, unknown keys refused, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-def _plain_name(name: str) -> str:
-    if not name or not all(c.isalnum() or c in "-_" for c in name) or name.startswith("-"):
-        raise ValueError(f"a name is made of letters, digits, '-' and '_', since it becomes a folder; found {name!r}")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_plain_name)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+from lifelong.config.networks import Network
+from lifelong.config.sections import Count, Fraction, Name, Positive, Section, Seed, Share
 
 CLASSES_OF_BUILT_IN = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100}
 
@@ -98,28 +81,47 @@ def _refuse(section: Section, *keys: str, why: str) -> None:
             raise ValueError(f"{key!r} does not fit here: {why}")
 
 
-class Network(Section):
-    """A multi-layer perceptron: ReLU, dropout behind every hidden layer while training, linear heads."""
-
-    kind: Literal["mlp"]
-    hidden: Annotated[list[Count], Field(min_length=1)]
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    initialisation: Literal["truncated-normal", "uniform-fan-in"]
-
-
 class Training(Section):
-    """The budget of one task: SGD with a staircase learning rate, lr * decay_factor ** (epoch // decay_every)."""
+    """The optimiser's budget of one task.
 
+    The learning rate falls as a staircase: by `decay_factor` every `decay_every` epochs, or at each of `milestones`.
+    """
+
+    optimiser: Literal["sgd", "adam", "radam"] = "sgd"
     learning_rate: Positive
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Share = 0.0  # of sgd
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Count
     epochs: Count
     decay_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    decay_every: Count = 1
+    decay_every: Count | None = None
+    milestones: list[Count] | None = None
     first_task_decay_factor: Annotated[float, Field(gt=0, le=1)] | None = None  # none: decay_factor
+    augmentation: Literal["none", "crop-flip"] = (
+        "none"  # crop-flip: random crops of the padded image, mirrored half the time
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Training:
+        if self.decay_every is not None and self.milestones is not None:
+            raise ValueError("give at most one of 'decay_every' and 'milestones'")
+        decays = self.decay_factor != 1 or self.first_task_decay_factor is not None
+        if decays and self.decay_every is None and self.milestones is None:
+            raise ValueError("a decay factor needs 'decay_every' or 'milestones': the epochs it acts at")
+        if self.optimiser != "sgd" and self.momentum:
+            raise ValueError(f"'momentum' goes with 'optimiser: sgd'; found {self.optimiser!r}")
+        return self
 
 
 Heads = Literal["per-task", "shared", "all-classes"]
+
+
+class Grid(Section):
+    """Options chosen on the validation split: every combination is run, the best one is taken for all seeds."""
+
+    options: Annotated[dict[str, Annotated[list[object], Field(min_length=1)]], Field(min_length=1)]  # option -> values
+    seeds: Count | list[Seed] = 1  # of the runs that are compared
+    protocol: Literal["task_incremental", "class_incremental"] = "task_incremental"  # whose mean ACC decides
 
 
 class ExperimentEntry(Section):
@@ -130,17 +132,20 @@ class ExperimentEntry(Section):
     training: Name
     method: str
     options: dict[str, object] = {}
+    grid: Grid | None = None
     heads: Heads | None = None  # none: the method's usual one
+    dropout_at_test: bool = False  # as some released code did (dossier 3.1)
     seeds: Count | list[Seed]
     joint: Name | None = None  # the experiment whose accuracies are m_i in fwt_joint
 
 
-class Comparison(Section):
-    """Experiments set side by side in one table, reports/<section>/<name>: row label -> experiment."""
+class ReportEntry(Section):
+    """A report as written, reports/<section>/<name>: its kind, and experiments by the label each has in it."""
 
+    kind: str = "comparison"
     title: str
-    experiments: Annotated[dict[str, Name], Field(min_length=1)]
-    printed: Literal["anpyc-table-1"] | None = None  # the published table set beside ours
+    experiments: dict[str, Name] = {}
+    options: dict[str, object] = {}
 
 
 class Params(Section):
@@ -151,7 +156,7 @@ class Params(Section):
     networks: dict[Name, Network]
     training: dict[Name, Training]
     experiments: dict[Name, ExperimentEntry]
-    reports: dict[Name, dict[Name, Comparison]]
+    reports: dict[Name, dict[Name, ReportEntry]]
     tracking_uri: str = "sqlite:///mlflow.db"
 
 

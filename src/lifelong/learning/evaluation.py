@@ -11,14 +11,14 @@ from torch import Tensor
 
 from lifelong.config.schema import Heads
 from lifelong.data.tensors import Split, Task
+from lifelong.networks.base import Network
 from lifelong.networks.gates import FixedGate, GateTable
-from lifelong.networks.mlp import Mlp
 
 BATCH = 1000
 
 
 @torch.no_grad()
-def logits(network: Mlp, split: Split) -> Tensor:
+def logits(network: Network, split: Split) -> Tensor:
     """Logits of all heads side by side, [n, total], in evaluation mode (dropout off)."""
     network.eval()
     chosen = torch.arange(len(split)).split(BATCH)
@@ -26,7 +26,7 @@ def logits(network: Mlp, split: Split) -> Tensor:
 
 
 def gated_logits(
-    network: Mlp, split: Split, heads: Heads, gates: GateTable | None, task: int, classes_per_task: int
+    network: Network, split: Split, heads: Heads, gates: GateTable | None, task: int, classes_per_task: int
 ) -> Tensor:
     """`logits`, each task's outputs behind that task's gates; those of one shared head behind the gates of `task`.
 
@@ -56,7 +56,7 @@ def class_answers(all_logits: Tensor, heads: Heads, seen: int, classes_per_task:
     return None if heads == "shared" else all_logits[:, : seen * classes_per_task].argmax(1)
 
 
-def accuracy(network: Mlp, task: Task, heads: Heads) -> float:
+def accuracy(network: Network, task: Task, heads: Heads) -> float:
     """Task-incremental validation accuracy of one task."""
     answers = task_answers(logits(network, task.validation), heads, task.index, len(task.classes))
     return float((answers == task.validation.targets).double().mean())

@@ -1,8 +1,7 @@
-"""The training loop: mini-batch SGD that can stop after any epoch and go on bit for bit.
+"""The training loop: mini-batches and an optimiser, able to stop after any epoch and to go on bit for bit.
 
-The order of the images and the dropout of an epoch come from that epoch's own seed, so weights, momentum, what a method's
-hook sums up and the epoch's number are all there is to keep. `torch.optim.sgd.sgd` is the library's update without its
-optimiser objects, whose construction imports torch's compiler (4 s a job).
+The order of the images, their augmentation and the dropout of an epoch come from that epoch's own seed, so weights, buffers,
+what the optimiser and a method's hook remember and the epoch's number are all there is to keep.
 """
 
 from __future__ import annotations
@@ -14,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.sgd import sgd
 
 from lifelong.config.schema import Training
 from lifelong.data.tensors import Split
 from lifelong.errors import UserError
+from lifelong.learning.augmentation import crop_flip
 from lifelong.learning.checkpoints import Checkpoints
+from lifelong.learning.optimisers import Optimiser
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.progress import Progress
 from lifelong.randomness import derived_seed
@@ -30,14 +30,16 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Staircase learning rate: initial * factor ** (epoch // every)."""
+    """Staircase learning rate: initial * factor ** (falls so far), a fall every so many epochs or at each milestone."""
 
     initial: float
-    factor: float
-    every: int
+    factor: float = 1.0
+    every: int | None = None
+    milestones: tuple[int, ...] = ()
 
     def __call__(self, epoch: int) -> float:
-        return self.initial * self.factor ** (epoch // self.every)
+        falls = epoch // self.every if self.every else sum(epoch >= milestone for milestone in self.milestones)
+        return self.initial * self.factor**falls
 
 
 class StepHook:
@@ -70,6 +72,7 @@ class Fit:
         penalty: added to the objective by its gradient.
         masks: what gradients, the penalty's included, are multiplied by; where 0, the parameter keeps its value.
         hook: what the method does inside each step.
+        epochs: how many; by default the budget's.
         epoch_offset: epochs already counted by the learning-rate schedule.
         validation: the accuracy written in the curve; never used to choose.
     """
@@ -87,27 +90,26 @@ class Fit:
     penalty: QuadraticPenalty | None = None
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     hook: StepHook = field(default_factory=StepHook)
+    epochs: int | None = None
     epoch_offset: int = 0
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
-        """Train for `budget.epochs`; returns the curve, a row an epoch."""
+        """Train; returns the curve, a row an epoch."""
         named = dict(self.network.named_parameters())
         parameters: list[Tensor] = [named[name] for name in self.trainable]
-        momentum: list[Tensor | None] = [None] * len(parameters)
+        optimiser = Optimiser(self.budget, self.trainable, parameters)
         curve: list[dict[str, Any]] = []
         if (kept := self.checkpoints.load(self.name)) is not None:
             tensors, info = kept
             curve = info["curve"]
             with torch.no_grad():
-                for i, name in enumerate(self.trainable):
-                    parameters[i].copy_(tensors[f"weight/{name}"])
-                    momentum[i] = tensors.get(f"momentum/{name}")
-                for name, tensor in self.hook.tensors().items():
-                    tensor.copy_(tensors[f"hook/{name}"])
+                for name, tensor in self._changing(parameters).items():
+                    tensor.copy_(tensors[name])
+            optimiser.restore(tensors)
             progress.resume(len(curve))
-        for epoch in range(len(curve), self.budget.epochs):
+        for epoch in range(len(curve), self.budget.epochs if self.epochs is None else self.epochs):
             rate = self.schedule(self.epoch_offset + epoch)
-            loss = self._epoch(epoch, rate, parameters, momentum)
+            loss = self._epoch(epoch, rate, parameters, optimiser)
             penalty = self._penalty_value(named)
             # The last update shows in the weights alone; a sum is not finite when any term is not.
             for what, value in (("loss", loss), ("penalty", penalty), ("sum of the weights", _total(parameters))):
@@ -128,10 +130,11 @@ class Fit:
             )
             progress.step(f"loss {loss:.4f}")
             if self.checkpoints.due():
-                self._keep(parameters, momentum, curve)
+                changed = {**self._changing(parameters), **optimiser.tensors()}
+                self.checkpoints.save(self.name, changed, {"curve": curve})
         return curve
 
-    def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], momentum: list[Tensor | None]) -> float:
+    def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], optimiser: Optimiser) -> float:
         """One pass over the training images; returns the mean objective."""
         torch.manual_seed(derived_seed(*self.seed, self.name, epoch))
         self.network.train()
@@ -142,7 +145,10 @@ class Fit:
         named = dict(zip(self.trainable, parameters, strict=True))
         for number, chosen in enumerate(batches):
             self.hook.before_step(number, len(batches))
-            loss = self.objective(*self.train.batch(chosen))
+            images, targets = self.train.batch(chosen)
+            if self.budget.augmentation == "crop-flip":
+                images = crop_flip(images)
+            loss = self.objective(images, targets)
             gradients = list(torch.autograd.grad(loss, parameters))
             total += loss.detach() * len(chosen)
             by_name = dict(zip(self.trainable, gradients, strict=True))
@@ -152,18 +158,7 @@ class Fit:
                     self.penalty.add_gradient_(self.trainable, parameters, gradients)
                 if masks:
                     torch._foreach_mul_([gradients[i] for i in masked], masks)
-                sgd(
-                    parameters,
-                    gradients,
-                    momentum,
-                    foreach=True,
-                    weight_decay=0.0,
-                    momentum=self.budget.momentum,
-                    lr=rate,
-                    dampening=0.0,
-                    nesterov=False,
-                    maximize=False,
-                )
+                optimiser.step(gradients, rate)
                 self.hook.after_step(named, by_name, rate)
         return float(total) / len(self.train)
 
@@ -171,14 +166,11 @@ class Fit:
     def _penalty_value(self, named: Mapping[str, Tensor]) -> float:
         return self.penalty.value(named).item() if self.penalty else 0.0
 
-    def _keep(self, parameters: list[Tensor], momentum: list[Tensor | None], curve: list[dict[str, Any]]) -> None:
-        tensors: dict[str, Tensor] = {}
-        for name, parameter, buffer in zip(self.trainable, parameters, momentum, strict=True):
-            tensors[f"weight/{name}"] = parameter
-            if buffer is not None:
-                tensors[f"momentum/{name}"] = buffer
-        tensors |= {f"hook/{name}": tensor for name, tensor in self.hook.tensors().items()}
-        self.checkpoints.save(self.name, tensors, {"curve": curve})
+    def _changing(self, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What training changes beside the optimiser's memory, by the names it has in a checkpoint."""
+        found = {f"weight/{name}": tensor for name, tensor in zip(self.trainable, parameters, strict=True)}
+        found |= {f"buffer/{name}": tensor for name, tensor in self.network.named_buffers()}
+        return found | {f"hook/{name}": tensor for name, tensor in self.hook.tensors().items()}
 
 
 @torch.no_grad()

@@ -1,7 +1,9 @@
 """How much each shared weight matters to a task, from gradients of every image in one pass or of a batch's sum.
 
 For a linear layer z = W a + b the gradient of one image is g a^T with g the gradient by z, so the sum over the images of
-a batch of its squares is (G*G)^T (A*A) and that of its magnitudes |G|^T |A|: no loop over images.
+a batch of its squares is (G*G)^T (A*A) and that of its magnitudes |G|^T |A|. A convolution's is the sum over the positions
+of g a^T with a the unfolded patches, a batch normalisation's that of g times the normalised input: one product per image,
+batched. No loop over images.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
+from lifelong.networks.base import shared_names
 from lifelong.networks.layers import product
-from lifelong.networks.mlp import shared_names
+
+Layer = nn.Linear | nn.Conv2d | nn.BatchNorm2d
 
 
-class LinearRecord:
-    """Inputs [b, in] and pre-activations [b, out] of one linear layer in one forward pass."""
+class LayerRecord:
+    """Inputs and outputs of one layer in one forward pass: [b, in] and [b, out], or [b, C, H, W]."""
 
     def __init__(self) -> None:
         self.inputs = torch.empty(0)
@@ -27,9 +31,9 @@ class LinearRecord:
 
 
 @contextmanager
-def recorded(layers: dict[str, nn.Linear]) -> Iterator[dict[str, LinearRecord]]:
+def recorded(layers: Mapping[str, Layer]) -> Iterator[dict[str, LayerRecord]]:
     """Records what goes in and out of the layers while the block runs."""
-    records = {name: LinearRecord() for name in layers}
+    records = {name: LayerRecord() for name in layers}
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -45,29 +49,53 @@ def recorded(layers: dict[str, nn.Linear]) -> Iterator[dict[str, LinearRecord]]:
             handle.remove()
 
 
-def shared_layers(network: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers that all tasks share: all but the heads."""
+def shared_layers(network: nn.Module) -> dict[str, Layer]:
+    """The layers with parameters that all tasks share: all but the heads."""
     return {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and not name.startswith("heads.")
+        if isinstance(module, Layer) and not name.startswith("heads.")
     }
 
 
-def outer_sum(by_outputs: Tensor, by_inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum over images of by_outputs [b, out] x by_inputs [b, in] for the weight [out, in], and of by_outputs for the bias.
+def _outer_sum(name: str, by_output: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+    """Sum over images of by_output [b, out] x inputs [b, in] for the weight [out, in], and of by_output for the bias."""
+    return {f"{name}.weight": product(by_output.T, inputs.T), f"{name}.bias": by_output.sum(0)}
 
-    With G*G and A*A these are the images' squared gradients, with |G| and |A| their magnitudes.
+
+def summed(
+    layer: Layer, name: str, inputs: Tensor, by_output: Tensor, each: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Sum over the images of a batch of `each` (square or abs) of every image's own gradients of a layer's parameters.
+
+    `inputs` are the layer's and `by_output` the gradients by its outputs, as in `LayerRecord`. A batch normalisation must
+    be in evaluation mode: images do not touch one another then.
     """
-    return product(by_outputs.T, by_inputs.T), by_outputs.sum(0)
+    if isinstance(layer, nn.Linear):
+        return _outer_sum(name, each(by_output), each(inputs))
+    found: dict[str, Tensor] = {}
+    if isinstance(layer, nn.Conv2d):
+        patches = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+        by_image = torch.bmm(by_output.flatten(2), patches.transpose(1, 2))
+        found[f"{name}.weight"] = each(by_image).sum(0).view_as(layer.weight)
+        per_bias = by_output.sum((2, 3))
+    else:
+        assert layer.running_mean is not None and layer.running_var is not None
+        scale = torch.rsqrt(layer.running_var + layer.eps)[:, None, None]
+        normalised = (inputs - layer.running_mean[:, None, None]) * scale
+        found[f"{name}.weight"] = each((by_output * normalised).sum((2, 3))).sum(0)
+        per_bias = by_output.sum((2, 3))
+    if layer.bias is not None:
+        found[f"{name}.bias"] = each(per_bias).sum(0)
+    return found
 
 
 def fisher_diagonal(network: nn.Module, split: Split, head: int, batch: int) -> dict[str, Tensor]:
     """Diagonal of the Fisher information of the shared parameters, exact and in one pass over the images.
 
     F = mean over images of sum_c p_c * (d log p_c / dW)^2, the expectation over the model's own labels in closed form
-    (no label is drawn, none is taken from the data). Since A is the same for every class, the classes are summed before
-    the one product per layer. The network must be in evaluation mode.
+    (no label is drawn, none is taken from the data). For a linear layer A is the same for every class, so the classes are
+    summed before the one product. The network must be in evaluation mode.
     """
     layers = shared_layers(network)
     total = _zeros(network)
@@ -75,17 +103,20 @@ def fisher_diagonal(network: nn.Module, split: Split, head: int, batch: int) -> 
         images, _ = split.batch(chosen)
         with recorded(layers) as records:
             log_p = F.log_softmax(network(images, head), dim=1)
-        outputs = [records[name].outputs for name in layers]
-        weighted = [torch.zeros_like(output) for output in outputs]
+        outputs = {name: records[name].outputs for name in layers}
+        weighted = {name: torch.zeros_like(outputs[name]) for name, layer in layers.items() if isinstance(layer, nn.Linear)}
         for c in range(log_p.shape[1]):
-            gradients = torch.autograd.grad(log_p[:, c].sum(), outputs, retain_graph=True)
-            p = log_p[:, c : c + 1].detach().exp()
-            for into, gradient in zip(weighted, gradients, strict=True):
-                into.addcmul_(p, gradient.square())
-        for name, squared in zip(layers, weighted, strict=True):
-            weight, bias = outer_sum(squared.detach(), records[name].inputs.square())
-            total[f"{name}.weight"] += weight
-            total[f"{name}.bias"] += bias
+            gradients = torch.autograd.grad(log_p[:, c].sum(), list(outputs.values()), retain_graph=True)
+            p = log_p[:, c].detach().exp()
+            for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
+                if name in weighted:
+                    weighted[name].addcmul_(p[:, None], gradient.square())
+                else:
+                    # sqrt(p) * gradient, squared image by image.
+                    scaled = gradient * p.sqrt()[:, None, None, None]
+                    _add(total, summed(layer, name, records[name].inputs, scaled, torch.square))
+        for name, squared in weighted.items():
+            _add(total, _outer_sum(name, squared, records[name].inputs.square()))
     return {name: tensor / len(split) for name, tensor in total.items()}
 
 
@@ -122,9 +153,7 @@ def output_sensitivity(network: nn.Module, split: Split, head: int, batch: int) 
             energy = network(images, head).square().sum()
         gradients = torch.autograd.grad(energy, [records[name].outputs for name in layers])
         for name, gradient in zip(layers, gradients, strict=True):
-            weight, bias = outer_sum(gradient.abs(), records[name].inputs.abs())
-            total[f"{name}.weight"] += weight
-            total[f"{name}.bias"] += bias
+            _add(total, summed(layers[name], name, records[name].inputs, gradient, torch.abs))
     return {name: tensor / len(split) for name, tensor in total.items()}
 
 
@@ -145,6 +174,11 @@ def batch_sensitivity(network: nn.Module, split: Split, head: int, batch: int) -
 def accumulated(before: Mapping[str, Tensor], found: Mapping[str, Tensor], keep: float = 1.0) -> dict[str, Tensor]:
     """keep * before + found, by name; `before` is empty after the first task."""
     return {name: keep * before[name] + tensor if before else tensor for name, tensor in found.items()}
+
+
+def _add(total: dict[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    for name, tensor in found.items():
+        total[name] += tensor
 
 
 def _zeros(network: nn.Module) -> dict[str, Tensor]:

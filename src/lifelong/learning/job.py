@@ -16,8 +16,8 @@ from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.evaluation import accuracy
 from lifelong.learning.fit import Fit, Objective, Schedule, StepHook
 from lifelong.learning.penalties import QuadraticPenalty
+from lifelong.networks.base import Network, shared_names
 from lifelong.networks.create import new_network
-from lifelong.networks.mlp import Mlp, shared_names
 from lifelong.progress import Progress
 
 State = dict[str, dict[str, Tensor]]
@@ -37,7 +37,7 @@ class Job:
     data: Sequence[Task]
     tasks: int
     classes_per_task: int
-    inputs: int
+    image_shape: tuple[int, ...]
     checkpoints: Checkpoints
     curve: list[dict[str, Any]] = field(default_factory=list)
 
@@ -50,20 +50,20 @@ class Job:
         """Which head answers for this task."""
         return self.task.index if self.experiment.heads == "per-task" else 0
 
-    def network(self, state: State | None) -> Mlp:
+    def network(self, state: State | None) -> Network:
         """The network of a state, or a new one that depends on the seed alone."""
-        network = new_network(self.experiment, self.inputs, self.tasks, self.classes_per_task, self.seed)
+        network = new_network(self.experiment, self.image_shape, self.tasks, self.classes_per_task, self.seed)
         if state is not None:
             network.load_state_dict(state["network"])
         return network
 
-    def objective(self, network: Mlp) -> Objective:
+    def objective(self, network: Network) -> Objective:
         """Mean cross-entropy of this task's labels under the head that answers for it."""
         head = self.head
         offset = self.task.index * self.classes_per_task if self.experiment.heads == "all-classes" else 0
         return lambda images, targets: F.cross_entropy(network(images, head), targets + offset)
 
-    def trainable(self, network: Mlp, shared: bool = True) -> list[str]:
+    def trainable(self, network: Network, shared: bool = True) -> list[str]:
         """Names of the parameters that learn: this task's head, and the shared ones unless they are frozen."""
         head = [name for name, _ in network.named_parameters() if name.startswith(f"heads.{self.head}.")]
         return (shared_names(network) if shared else []) + head
@@ -74,11 +74,11 @@ class Job:
         factor = budget.decay_factor
         if first_stage and self.task.index == 0 and budget.first_task_decay_factor is not None:
             factor = budget.first_task_decay_factor
-        return Schedule(budget.learning_rate, factor, budget.decay_every)
+        return Schedule(budget.learning_rate, factor, budget.decay_every, tuple(budget.milestones or ()))
 
     def fit(
         self,
-        network: Mlp,
+        network: Network,
         *,
         name: str | None = None,
         train: Split | None = None,
@@ -88,6 +88,7 @@ class Job:
         penalty: QuadraticPenalty | None = None,
         masks: Mapping[str, Tensor] | None = None,
         hook: StepHook | None = None,
+        epochs: int | None = None,
         epoch_offset: int = 0,
         progress: Progress | None = None,
     ) -> None:
@@ -107,12 +108,13 @@ class Job:
             penalty=penalty,
             masks=masks or {},
             hook=hook or StepHook(),
+            epochs=epochs,
             epoch_offset=epoch_offset,
         )
         if progress is not None:
             self.curve += run.run(progress)
             return
-        with Progress(self.label, budget.epochs) as own:
+        with Progress(self.label, budget.epochs if epochs is None else epochs) as own:
             self.curve += run.run(own)
 
     @property

@@ -21,6 +21,7 @@ from lifelong.artifacts import (
     write_tensors,
     write_text,
 )
+from lifelong.choice import with_choice
 from lifelong.config import Experiment
 from lifelong.data.tensors import load_task
 from lifelong.errors import UserError
@@ -39,6 +40,7 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
     """
     if seed not in experiment.seeds:
         raise UserError(f"{experiment.name}: has seeds {list(experiment.seeds)}; found seed {seed}")
+    experiment = with_choice(experiment)
     images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
     source = input_state(experiment, seed, task, stage)
     output = layout.state(experiment.name, seed, task, stage)
@@ -66,7 +68,7 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
         data=[load_task(images, tasks, t) for t in (range(shape["tasks"]) if experiment.method.joint else [task])],
         tasks=shape["tasks"],
         classes_per_task=shape["classes_per_task"],
-        inputs=int(numpy.prod(shape["image_shape"])),
+        image_shape=tuple(shape["image_shape"]),
         checkpoints=Checkpoints(layout.CHECKPOINTS / json_digest(info)),
     )
     outcome = getattr(importlib.import_module(experiment.method.module), stage)(job, state)

@@ -14,9 +14,10 @@ from lifelong.artifacts import read_info, read_tensors, write_json, write_tensor
 from lifelong.config import Experiment
 from lifelong.data.tensors import Split, load_task, load_test
 from lifelong.learning.evaluation import class_answers, gated_logits, task_answers
+from lifelong.networks.base import Network
 from lifelong.networks.create import new_network
 from lifelong.networks.gates import GateTable
-from lifelong.networks.mlp import Mlp
+from lifelong.randomness import derived_seed
 from lifelong.stages import final_state
 
 PROTOCOLS = ("task_incremental", "class_incremental")
@@ -35,7 +36,9 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
     shape = read_info(tasks, "tasks")
     count, per_task = shape["tasks"], shape["classes_per_task"]
-    network = new_network(experiment, int(np.prod(shape["image_shape"])), count, per_task, seed)
+    network = new_network(experiment, shape["image_shape"], count, per_task, seed)
+    network.dropout_at_test = experiment.dropout_at_test
+    torch.manual_seed(derived_seed(seed, "evaluate"))  # dropout, where it is on
     test = [load_test(images, tasks, j) for j in range(count)]
     validation = [load_task(images, tasks, j).validation for j in range(count)]
 
@@ -78,7 +81,7 @@ def _state(experiment: Experiment, seed: int, task: int) -> tuple[dict[str, Tens
 
 
 def _answers(
-    network: Mlp, gates: GateTable | None, split: Split, experiment: Experiment, i: int, j: int, per_task: int
+    network: Network, gates: GateTable | None, split: Split, experiment: Experiment, i: int, j: int, per_task: int
 ) -> Mapping[str, tuple[Tensor, Tensor]]:
     """Protocol -> (predicted, expected) on task j after task i."""
     all_logits = gated_logits(network, split, experiment.heads, gates, j, per_task)

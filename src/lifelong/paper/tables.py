@@ -11,7 +11,8 @@ from typing import Any
 
 from lifelong import layout
 from lifelong.artifacts import read_json, write_json, write_text
-from lifelong.config import Comparison, Settings
+from lifelong.config import Report, Settings
+from lifelong.config.reports import ComparisonOptions
 from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 
 REFERENCE = "Fine-tuning"
@@ -40,20 +41,21 @@ when it is not, but lies on the same side of fine-tuning's as the printed one do
 """
 
 
-def write_comparison(settings: Settings, name: str) -> None:
-    """Write reports/<name>.md, .csv and .json from the summaries of the comparison's experiments."""
-    comparison = settings.comparison(name)
-    summaries = {row: read_json(layout.summary(e)) for row, e in comparison.experiments.items()}
-    cells = _cells(comparison, summaries)
+def write(settings: Settings, report: Report) -> None:
+    """Write reports/<name>.md, .csv and .json from the summaries of the report's experiments."""
+    name = report.name
+    summaries = {row: read_json(layout.summary(e)) for row, e in report.experiments.items()}
+    cells = _cells(report, summaries)
     write_text(layout.report(name, "csv"), _csv(cells))
     write_json(layout.report(name, "json"), _metrics(summaries))
-    markdown = _markdown(comparison, summaries, cells)
+    markdown = _markdown(report, summaries, cells)
     write_text(layout.report(name, "md"), markdown)
 
 
-def _cells(comparison: Comparison, summaries: dict[str, Any]) -> list[dict[str, Any]]:
+def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
     """One record a row, protocol and metric; values in percent; printed ones only under the papers' own protocol."""
-    printed = printed_table(comparison.printed) if comparison.printed else {}
+    assert isinstance(report.options, ComparisonOptions)
+    printed = printed_table(report.options.printed) if report.options.printed else {}
     cells = []
     for row, summary in summaries.items():
         for protocol in ("task_incremental", "class_incremental"):
@@ -135,9 +137,9 @@ def _metrics(summaries: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _markdown(comparison: Comparison, summaries: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, Any]]) -> str:
     by_key = {(c["row"], c["protocol"], c["metric"]): c for c in cells}
-    parts = [f"# {comparison.title}\n"]
+    parts = [f"# {report.title}\n"]
     for protocol in ("task_incremental", "class_incremental"):
         shown = [m for m in METRICS if any((row, protocol, m) in by_key for row in summaries)]
         header = ["Method", "Heads", *(METRICS[m] for m in shown)]

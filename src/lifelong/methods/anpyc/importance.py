@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lifelong.config.methods import AnpycOptions
 from lifelong.data.tensors import Split
-from lifelong.learning.importance import outer_sum, recorded, shared_layers
+from lifelong.learning.importance import recorded, shared_layers, summed
 
 
 def entropy_importance(network: nn.Module, split: Split, head: int, options: AnpycOptions) -> dict[str, Tensor]:
@@ -31,29 +31,33 @@ def entropy_importance(network: nn.Module, split: Split, head: int, options: Anp
             log_q = F.log_softmax(network(images, head), dim=1)
         entropy = -(log_q.exp() * log_q).sum()
         if options.curvature == "batch-sum":
-            gradients = list(torch.autograd.grad(entropy, parameters))
-            curvature = [gradient.square() for gradient in gradients]
+            firsts = [g.mul_(w) for g, w in zip(torch.autograd.grad(entropy, parameters), _values(parameters), strict=True)]
+            # W^2 * g^2 / 2 is made of g*W alone.
+            seconds = [first.square().div_(2) for first in firsts]
         else:
-            outputs = [record.outputs for record in records.values()]
-            found = torch.autograd.grad(entropy, [*parameters, *outputs])
-            gradients = list(found[: len(parameters)])
+            found = torch.autograd.grad(entropy, [*parameters, *(record.outputs for record in records.values())])
+            gradients, by_outputs = found[: len(parameters)], found[len(parameters) :]
+            firsts = [g.mul_(w) for g, w in zip(gradients, _values(parameters), strict=True)]
             squares: dict[str, Tensor] = {}
-            for name, by_output in zip(records, found[len(parameters) :], strict=True):
-                inputs = records[name].inputs
-                squares[f"{name}.weight"], squares[f"{name}.bias"] = outer_sum(by_output.square(), inputs.square())
-            curvature = [squares[name] for name in names]
-        with torch.no_grad():
-            for into, w, g, h in zip(total, parameters, gradients, curvature, strict=True):
-                into += change(w, g, h, options.first_order)
+            for name, by_output in zip(records, by_outputs, strict=True):
+                squares |= summed(layers[name], name, records[name].inputs, by_output, torch.square)
+            seconds = [squares[name].mul_(w).mul_(w).div_(2) for name, w in zip(names, _values(parameters), strict=True)]
+        for into, first, second in zip(total, firsts, seconds, strict=True):
+            into += change(first, second, options.first_order)
     return {name: tensor / len(batches) for name, tensor in zip(names, total, strict=True)}
 
 
-def change(weight: Tensor, gradient: Tensor, curvature: Tensor, first_order: str) -> Tensor:
+def change(first: Tensor, second: Tensor, first_order: str) -> Tensor:
     """Second-order change of the entropy, elementwise, never negative (paper Eq. 7; dossier N4).
 
-    `plus` (released): max(g*W + W^2*H/2, 0). `minus`: max(-g*W + W^2*H/2, 0), the change when W is removed
-    (W -> 0). `absolute`: |g*W + W^2*H/2|, nothing is clamped away.
+    With first = g*W and second = W^2*H/2, `plus` (released): max(first + second, 0). `minus`: max(second - first, 0), the
+    change when W is removed (W -> 0). `absolute`: |first + second|, nothing is clamped away. `second` is overwritten.
     """
-    first = -gradient * weight if first_order == "minus" else gradient * weight
-    both = first.addcmul_(weight.square(), curvature, value=0.5)
+    if first_order == "minus":
+        return second.sub_(first).clamp_min_(0)
+    both = second.add_(first)
     return both.abs_() if first_order == "absolute" else both.clamp_min_(0)
+
+
+def _values(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [parameter.detach() for parameter in parameters]

@@ -33,6 +33,18 @@ def rounds(options: AnpycOptions, task: int) -> list[int]:
     return [*percents, target if options.pruning == "constant" else (len(percents) + 1) * step]
 
 
+def phase_epochs(options: AnpycOptions, epochs: int, task: int, last: bool) -> list[int]:
+    """Epochs of learning and of each round's retraining.
+
+    `each-phase`: `epochs` each, as released. `shared`: `epochs` in all, evenly, what is left over to the earlier phases, so
+    that a task costs what it costs a method without pruning.
+    """
+    phases = 1 if last or options.pruning == "none" else 1 + len(rounds(options, task))
+    if options.budget == "each-phase":
+        return [epochs] * phases
+    return [epochs // phases + (phase < epochs % phases) for phase in range(phases)]
+
+
 def prune_mask(importance: Tensor, previous: Tensor | None, percent: int) -> Tensor:
     """Mask of one tensor in one round: 0 where the weight is pruned, 1 where it stays. The *least* important go (N2).
 

@@ -12,8 +12,8 @@ from lifelong.config.methods import AnpycOptions
 from lifelong.learning.job import Job, State, weights
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.methods.anpyc.importance import entropy_importance
-from lifelong.methods.anpyc.pruning import prune_mask, rounds
-from lifelong.networks.mlp import shared_names
+from lifelong.methods.anpyc.pruning import phase_epochs, prune_mask, rounds
+from lifelong.networks.base import shared_names
 from lifelong.progress import Progress
 
 
@@ -23,11 +23,13 @@ def learn(job: Job, state: State | None) -> State:
     The weights that the last task pruned start from 0 and learn freely: their importance is 0 (dossier N9).
     """
     network = job.network(state)
+    last = job.task.index == job.tasks - 1
+    epochs = phase_epochs(_options(job), job.experiment.training.epochs, job.task.index, last)[0]
     if state is None:
-        job.fit(network)
+        job.fit(network, epochs=epochs)
         return {"network": weights(network), "importance": {}, "mask": {}, "anchor": {}}
     anchor = {name: state["network"][name] for name in state["importance"]}
-    job.fit(network, penalty=QuadraticPenalty(_options(job).strength, state["importance"], anchor))
+    job.fit(network, penalty=QuadraticPenalty(_options(job).strength, state["importance"], anchor), epochs=epochs)
     return {"network": weights(network), "importance": state["importance"], "mask": state["mask"], "anchor": anchor}
 
 
@@ -43,7 +45,8 @@ def prune(job: Job, state: State) -> State:
         penalty = QuadraticPenalty(options.strength, state["importance"], state["anchor"])
     masks = {name: torch.ones_like(state["network"][name]) for name in shared_names(network)}
     percents = rounds(options, job.task.index)
-    with Progress(job.label, len(percents) * budget.epochs) as progress:
+    learning, *retraining = phase_epochs(options, budget.epochs, job.task.index, last=False)
+    with Progress(job.label, sum(retraining)) as progress:
         for number, percent in enumerate(percents):
             importance = entropy_importance(network.eval(), job.task.train, job.head, options)
             with torch.no_grad():
@@ -57,7 +60,8 @@ def prune(job: Job, state: State) -> State:
                 schedule=job.schedule(first_stage=False),
                 penalty=penalty,
                 masks=masks,
-                epoch_offset=(number + 1) * budget.epochs,
+                epochs=retraining[number],
+                epoch_offset=learning + sum(retraining[:number]),
                 progress=progress,
             )
     return {"network": weights(network), "importance": state["importance"], "mask": masks}

@@ -16,8 +16,8 @@ from lifelong.config.methods import HatOptions
 from lifelong.errors import UserError
 from lifelong.learning.fit import Objective, StepHook
 from lifelong.learning.job import Job, State, weights
+from lifelong.networks.base import Network
 from lifelong.networks.gates import Gate
-from lifelong.networks.mlp import Mlp
 from lifelong.randomness import generator
 
 LARGEST = 50.0  # of s * e in cosh, which overflows beyond (as released)
@@ -73,7 +73,7 @@ def learn(job: Job, state: State | None) -> State:
             f"{job.experiment.training.batch_size}; hat anneals its gates over an epoch's batches: make it smaller"
         )
     network = job.network(state)
-    drawn = [_embeddings(job, task) for task in range(job.tasks)]
+    drawn = [_embeddings(job, task, network.hidden_widths()) for task in range(job.tasks)]
     if state:
         gates = {name: table.clone() for name, table in state["gates"].items()}
     else:
@@ -112,7 +112,7 @@ def sparse_objective(objective: Objective, attention: Attention, used: list[Tens
     return regularised
 
 
-def free_share(network: Mlp, used: list[Tensor]) -> dict[str, Tensor]:
+def free_share(network: Network, used: list[Tensor]) -> dict[str, Tensor]:
     """What gradients of hidden layers are multiplied by: 1 - min(used_l[i], used_l-1[j]) for weight ij (section 2.3).
 
     The images count as wholly used, so that the first layer's weights, like all biases, have 1 - used_l[i].
@@ -126,7 +126,7 @@ def free_share(network: Mlp, used: list[Tensor]) -> dict[str, Tensor]:
     return shares
 
 
-def _embeddings(job: Job, task: int) -> list[Tensor]:
+def _embeddings(job: Job, task: int, widths: list[int]) -> list[Tensor]:
     """A task's embeddings before it is learnt, standard normal."""
     source = generator(job.seed, "embeddings", task)
-    return [torch.randn(width, generator=source) for width in job.experiment.network.hidden]
+    return [torch.randn(width, generator=source) for width in widths]

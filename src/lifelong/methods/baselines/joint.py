@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lifelong.data.tensors import Split
 from lifelong.learning.fit import Objective
 from lifelong.learning.job import Job, State, weights
-from lifelong.networks.mlp import Mlp
+from lifelong.networks.base import Network
 
 
 def learn(job: Job, state: State | None) -> State:
@@ -25,7 +25,7 @@ def learn(job: Job, state: State | None) -> State:
     return {"network": weights(network)}
 
 
-def joint_objective(network: Mlp, heads: str, per_task: int) -> Objective:
+def joint_objective(network: Network, heads: str, per_task: int) -> Objective:
     """Cross-entropy over mixed batches; targets [b] number the classes over the tasks.
 
     `per-task`: each image's softmax runs over the logits of its own task's head; `all-classes`: over all classes (the

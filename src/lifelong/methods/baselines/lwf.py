@@ -13,7 +13,7 @@ from lifelong.config.methods import LwfOptions
 from lifelong.config.schema import Heads
 from lifelong.learning.fit import Objective
 from lifelong.learning.job import Job, State, weights
-from lifelong.networks.mlp import Mlp, shared_names
+from lifelong.networks.base import Network, shared_names
 
 
 def learn(job: Job, state: State | None) -> State:
@@ -30,7 +30,7 @@ def learn(job: Job, state: State | None) -> State:
     return {"network": weights(network)}
 
 
-def distilling_objective(job: Job, network: Mlp, old: Mlp) -> Objective:
+def distilling_objective(job: Job, network: Network, old: Network) -> Objective:
     """Cross-entropy + lambda * T^2 * mean over images of sum_k H(softmax(o_k / T), softmax(z_k / T)).
 
     o_k and z_k are the logits of the old tasks' answer k by the network as the last task left it (dropout off) and as it

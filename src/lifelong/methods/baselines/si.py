@@ -17,7 +17,7 @@ from lifelong.learning.fit import StepHook
 from lifelong.learning.held import learn_held
 from lifelong.learning.importance import accumulated
 from lifelong.learning.job import Job, State, weights
-from lifelong.networks.mlp import shared_names
+from lifelong.networks.base import shared_names
 
 
 class PathIntegral(StepHook):

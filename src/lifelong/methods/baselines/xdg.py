@@ -17,7 +17,7 @@ def learn(job: Job, state: State | None) -> State:
     assert isinstance(options, XdgOptions)
     network = job.network(state)
     drawn = [generator(job.seed, "gates", task) for task in range(job.tasks)]
-    gates = random_gates(job.experiment.network.hidden, options.fraction_off, drawn)
+    gates = random_gates(network.hidden_widths(), options.fraction_off, drawn)
     network.gate = FixedGate(gates, job.task.index)
     job.fit(network)
     return {"network": weights(network), "gates": gates}

@@ -1,0 +1,33 @@
+"""The kinds of reports one can name in params.yaml: what each is made of and what it writes beside its Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lifelong.config.sections import Name, Section
+
+
+class ComparisonOptions(Section):
+    """Experiments side by side in one table."""
+
+    printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
+
+
+Need = Literal["summary", "scores", "states"]
+"""Of every experiment of a report: its summary, the scores of each seed, the state each task leaves."""
+
+
+@dataclass(frozen=True)
+class ReportKind:
+    """How reports of one kind are made: `module.write(settings, name)`."""
+
+    module: str
+    needs: tuple[Need, ...]
+    writes: tuple[str, ...]  # suffixes beside .md
+    options: type[Section] = Section
+
+
+REPORT_KINDS: dict[str, ReportKind] = {
+    "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
+}

@@ -1,0 +1,82 @@
+"""Options chosen from a grid: candidates, and which of them is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifelong import layout
+from lifelong.artifacts import read_json, write_json
+from lifelong.choice import choose, with_choice
+from lifelong.config import Settings, settings
+from lifelong.errors import UserError
+
+
+def params(**entry: Any) -> dict[str, Any]:
+    experiment = {"scenario": "s", "network": "n", "training": "t", "method": "si", "seeds": 3} | entry
+    return {
+        "scenarios": {
+            "s": {"dataset": "digits", "kind": "split", "tasks": 2, "classes_per_task": 2, "validation": {"first": 9}}
+        },
+        "networks": {"n": {"kind": "mlp", "hidden": [4], "initialisation": "truncated-normal"}},
+        "training": {"t": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2}},
+        "experiments": {"x": experiment},
+        "reports": {},
+    }
+
+
+def gridded(protocol: str = "task_incremental") -> Settings:
+    grid = {"options": {"strength": [1.0, 2.0], "damping": [0.5, 0.1]}, "seeds": [7], "protocol": protocol}
+    return settings(params(options={"path": "product"}, grid=grid))
+
+
+def test_candidates_are_every_combination_with_the_grid_s_seeds() -> None:
+    found = gridded()
+    names = found.experiment("x").candidates
+    assert names == ("x_grid-0", "x_grid-1", "x_grid-2", "x_grid-3")
+    dumped = [found.experiment(name).options.model_dump() for name in names]
+    assert [(o["strength"], o["damping"]) for o in dumped] == [(1, 0.5), (1, 0.1), (2, 0.5), (2, 0.1)]
+    assert {o["path"] for o in dumped} == {"product"}
+    assert {found.experiment(name).seeds for name in names} == {(7,)}
+    assert list(found.experiments) == ["x"]
+    assert not found.experiment(names[0]).candidates
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("task_incremental", (2.0, 0.5)), ("class_incremental", (1.0, 0.1))])
+def test_the_best_on_validation_is_taken_and_nothing_else_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str, expected: tuple[float, float]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = gridded(protocol)
+    accs = {"task_incremental": [0.5, 0.6, 0.7, 0.7], "class_incremental": [0.1, 0.9, 0.2, 0.3]}
+    for i, name in enumerate(found.experiment("x").candidates):
+        validation = {p: {"acc": {"mean": values[i], "deviation": None}} for p, values in accs.items()}
+        write_json(layout.summary(name), {"validation": validation})
+    choose(found, found.experiment("x"))
+    options: Any = with_choice(found.experiment("x")).options
+    assert (options.strength, options.damping, options.path) == (*expected, "product")
+    written = read_json(layout.chosen("x"))
+    assert [row["acc"] for row in written["candidates"]] == accs[protocol]
+    assert with_choice(found.experiment("x")).seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("entry", "parts"),
+    [
+        ({"grid": {"options": {"strenght": [1]}}}, ["experiments.x.options.strenght: unknown key", "'strength'"]),
+        ({"grid": {"options": {"strength": [1, -1]}}}, ["experiments.x.options.strength", "found -1"]),
+        ({"grid": {"options": {}}}, ["experiments.x.grid.options"]),
+        ({"grid": {"options": {"strength": [1]}}, "options": {"strength": 2}}, ["'strength' is also in 'options'"]),
+        (
+            {"method": "anpyc", "grid": {"options": {"pruning": ["none"]}}, "options": {"strength": 1}},
+            ["experiments.x.grid.options: 'pruning' decides"],
+        ),
+    ],
+)
+def test_impossible_grids_are_refused(entry: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        settings(params(**entry))
+    for part in parts:
+        assert part in str(caught.value)
