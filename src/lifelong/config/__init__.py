@@ -49,6 +49,7 @@ class Experiment:
     dropout_at_test: bool = False
     grid: Grid | None = None
     candidates: tuple[str, ...] = ()  # experiments that the grid chooses from
+    is_candidate: bool = False
 
     @property
     def method(self) -> Method:
@@ -208,7 +209,7 @@ def _candidates(experiment: Experiment) -> list[Experiment]:
     written = experiment.options.model_dump(exclude_unset=True)
     seeds = _seeds(experiment.grid.seeds)
     return [
-        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None)
+        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None, is_candidate=True)
         for name, point in zip(experiment.candidates, _points(experiment.grid), strict=True)
     ]
 

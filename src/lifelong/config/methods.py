@@ -109,7 +109,7 @@ class StageKind:
     trains: bool
 
 
-STAGES: dict[Stage, StageKind] = {
+STAGES: dict[str, StageKind] = {
     "learn": StageKind("Learn one task from the state the last one left.", trains=True),
     "prune": StageKind("Prune what one task does not need, in rounds with retraining.", trains=True),
     "consolidate": StageKind("Add the importance of one task's weights to that of the earlier tasks.", trains=False),
