@@ -421,7 +421,7 @@ def memory() -> list[Row]:
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(Path(path))
         folder.prepare("split-mnist")
-        (_, library), (_, job) = folder.reports(_WHOLE_JOB, *learn("split-mnist-sgd"))
+        (_, library), (_, job) = folder.reports(_WHOLE_JOB, *learn("split-mnist-sgd-released"))
     part = "peak memory"
     return [Row(part, "lifelong learn, split MNIST", job, "MiB"), Row(part, "of which import torch", library, "MiB")]
 
