@@ -12,11 +12,14 @@ from lifelong.config import Experiment, Report, Scenario, Settings
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
 
+DIVERGED = "diverged"
+"""The only group of a state without a network: what a candidate of a grid leaves when its training diverged."""
+
 
 def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:
     """The stages of one task, in order. The last task is not pruned: no task comes to use the freed weights."""
     last = task == experiment.scenario.tasks - 1
-    pruned = getattr(experiment.options, "pruning", "none") != "none" and not last
+    pruned = getattr(experiment.options, "prunes", False) and not last
     return tuple(stage for stage in experiment.method.stages if stage != "prune" or pruned)
 
 

@@ -46,7 +46,7 @@ class Scenario(Section):
     """A data set cut into a sequence of tasks."""
 
     dataset: Name
-    kind: Literal["split", "permuted"]
+    kind: Literal["split", "permuted", "repeated"]  # repeated: every task is the whole data set, as rounds of one procedure
     tasks: Count
     classes_per_task: Count | None = None
     class_order_seed: Seed | None = None  # none: the data set's own order
@@ -67,8 +67,10 @@ class Scenario(Section):
                     f"classes; {self.dataset} has {known}"
                 )
         else:
-            _refuse(self, "classes_per_task", "class_order_seed", why="each permuted task holds all classes")
-            if self.permutation is None:
+            _refuse(self, "classes_per_task", "class_order_seed", why=f"each {self.kind} task holds all classes")
+            if self.kind == "repeated":
+                _refuse(self, "permutation", "permutation_seed", why="a repeated scenario permutes no pixels")
+            elif self.permutation is None:
                 raise ValueError("a permuted scenario needs 'permutation': released or numpy")
             if (self.permutation == "numpy") != (self.permutation_seed is not None):
                 raise ValueError("'permutation_seed' goes with 'permutation: numpy', and only with it")

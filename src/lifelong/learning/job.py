@@ -24,10 +24,6 @@ State = dict[str, dict[str, Tensor]]
 """Named tensors in named groups: what the next stage needs and nothing more. Every state has the group `network`."""
 
 
-DIVERGED = "diverged"
-"""The only group of a state without a network: what a candidate of a grid leaves when its training diverged."""
-
-
 @dataclass
 class Job:
     """One stage of one task of one seed: its data, its settings, and the verbs every method needs.

@@ -27,9 +27,9 @@ from lifelong.config.methods import STAGES
 from lifelong.data.tensors import load_task
 from lifelong.errors import Diverged, UserError
 from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.job import DIVERGED, Job, State
+from lifelong.learning.job import Job, State
 from lifelong.memory import keep_freed_memory
-from lifelong.stages import input_state, stage_fingerprint
+from lifelong.stages import DIVERGED, input_state, stage_fingerprint
 
 
 def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads: int = 1) -> Path:

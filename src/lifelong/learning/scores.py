@@ -14,12 +14,11 @@ from lifelong.artifacts import read_info, read_tensors, write_json, write_tensor
 from lifelong.config import Experiment
 from lifelong.data.tensors import Split, load_task, load_test
 from lifelong.learning.evaluation import class_answers, gated_logits, task_answers
-from lifelong.learning.job import DIVERGED
 from lifelong.networks.base import Network
 from lifelong.networks.create import new_network
 from lifelong.networks.gates import GateTable
 from lifelong.randomness import derived_seed
-from lifelong.stages import final_state
+from lifelong.stages import DIVERGED, final_state
 
 PROTOCOLS = ("task_incremental", "class_incremental")
 
