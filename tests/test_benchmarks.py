@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 from lifelong.config.networks import LeNetNetwork, MlpNetwork
@@ -57,7 +55,7 @@ def test_loop_and_vmap_are_opponents_of_the_same_importances(kind: str) -> None:
 
     ANPyC's shortcut is what the released rule computes in our batch-sum.
     """
-    importance, per_sample = (importlib.import_module(name) for name in ("importance", "per_sample"))
+    importance = importlib.import_module("importance")
     source = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (150, 1, 8, 8), dtype=torch.uint8, generator=source)
     task = Split(images, torch.arange(150) % 2)
@@ -79,12 +77,11 @@ def test_agreement_ignores_weights_of_no_importance() -> None:
 
 
 @pytest.mark.parametrize("name", ["training", "jobs", "importance", "anpyc"])
-def test_runs_and_writes_its_report(name: str, tmp_path: Path) -> None:
+def test_runs_and_writes_its_report(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIFELONG_DATA", raising=False)
     output = tmp_path / "reports" / name
-    environment = {key: value for key, value in os.environ.items() if key != "LIFELONG_DATA"}
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--output", str(output)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(importlib.import_module(name).main, ["--quick", "--output", str(output)])
+    assert done.exception is None, done.output
     written = json.loads(output.with_suffix(".json").read_text())
     assert written["quick"]
     columns = list(written["rows"][0])
