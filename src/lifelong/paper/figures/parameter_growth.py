@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.ticker import MaxNLocator
+
 from lifelong import layout
 from lifelong.config import Report, Settings
 from lifelong.config.networks import Network as NetworkSettings
@@ -39,6 +41,7 @@ def write(settings: Settings, report: Report) -> None:
             style.line(axes, of(cells, method, "parameters"), number, method, dashed=method == "ANPyC")
         axes.set_xlabel("Tasks learnt")
         axes.set_ylabel(QUANTITIES["parameters"].axis)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.legend()
     few = [1, options.tasks // 2, options.tasks]
@@ -46,7 +49,7 @@ def write(settings: Settings, report: Report) -> None:
     header = ["Method", *(f"{learnt} tasks" if learnt > 1 else "1 task" for learnt in few)]
     body = [[method, *(at[method, float(learnt)] for learnt in few)] for method in METHODS]
     network = options.network
-    publish(report, cells, table(header, body), f"Network `{network}`, {options.classes_per_task} classes a task. {NOTES}")
+    publish(report, cells, table(header, body), f"Network `{network}`, {options.classes_per_task} classes a task.\n{NOTES}")
 
 
 def counts(
