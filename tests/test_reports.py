@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from project import ROOT
 
 from lifelong import layout
-from lifelong.artifacts import read_json, read_tensors
-from lifelong.config import Settings, settings
+from lifelong.artifacts import read_json, read_tensors, write_json
+from lifelong.config import Settings, load, settings
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
 from lifelong.learning.run import run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.paper import page
-from lifelong.paper.cells import read_csv
+from lifelong.paper.cells import read_csv, write_csv
 from lifelong.paper.figures.importance_density import importances
 from lifelong.paper.figures.parameter_distance import moved
+from lifelong.paper.quantities import METRICS
 from lifelong.stages import final_state, stages_of
 from lifelong.summary import summarise
 
@@ -236,6 +238,34 @@ def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
     assert sum(int(part.split()[0]) for part in numbers.counts("table").split(", ")) == len(judged) - len(doubted)
     assert numbers.counts("growth") == "4 reproduced"
     assert "HAT grows faster than ANPyC" in numbers.claims("growth")
+
+
+def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendered over made-up values for every label of the section's reports."""
+    found = load(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    for name, report in found.reports.items():
+        metrics = {**METRICS, "accuracy": None}
+        made_up = [
+            {"row": label, "protocol": "task_incremental", "metric": m} for label in report.experiments for m in metrics
+        ]
+        values = {
+            "mean": 1.0,
+            "deviation": 0.5,
+            "n": 3,
+            "x": 1.0,
+            "printed_mean": 2.0,
+            "verdict": "contradicted",
+            "doubt": "",
+        }
+        columns = ["row", "protocol", "metric", *values, "printed_deviation"]
+        write_csv(layout.report(name, "csv"), columns, [one | values | {"printed_deviation": 0.1} for one in made_up], ".4f")
+        write_json(layout.report(name, "json"), {"claims": [{"statement": "s", "verdict": "trend only", "numbers": "1"}]})
+    for name, report in found.reports.items():
+        if report.kind_name == "page":
+            page.write(found, report)
+            text = layout.report(name, "md").read_text()
+            assert "1.00 ± 0.50" in text and "1 trend only" in text
 
 
 @pytest.mark.parametrize(

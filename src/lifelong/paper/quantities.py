@@ -35,10 +35,10 @@ QUANTITIES = {
     "kurtosis_pearson": Quantity("Kurtosis (Pearson)", digits=",.1f"),
     "skewness": Quantity("Skewness"),
     "low_share": Quantity("Low share", "%", ".1f"),
-    "frechet_gaussian": Quantity("Fréchet distance, Gaussians", digits=".4f"),
+    "frechet_gaussian": Quantity("Fréchet distance, Gaussians", digits=".5f"),
     "frechet_curve": Quantity("Fréchet distance, density curves", digits=".3f"),
-    "change_mean": Quantity("Mean |change| of a weight", digits=".4f"),
-    "change_sum": Quantity("Sum of |change|", digits=",.0f"),
+    "change_mean": Quantity("Mean absolute change of a weight", digits=".4f"),
+    "change_sum": Quantity("Sum of absolute changes", digits=",.1f"),
 }
 
 PROTOCOLS = ("task_incremental", "class_incremental")

@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from lifelong.artifacts import write_bytes
 from lifelong.paper.cells import Cell
@@ -72,6 +73,12 @@ def line(axes: Axes, cells: Sequence[Cell], number: int, label: str, dashed: boo
     axes.fill_between(x, low, high, color=colour(number), alpha=0.18, linewidth=0)
 
 
+def ticks_at(axes: Axes, places: Sequence[float]) -> None:
+    """Ticks at the values of x that there are, and nowhere else."""
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
 def steps(axes: Axes, cells: Sequence[Cell], number: int, label: str) -> None:
     """A histogram's outline over the middles of its bins; empty bins leave a gap, since a logarithm has no 0."""
     x = [cell.x for cell in cells if cell.x is not None]
@@ -104,7 +111,8 @@ def bars(axes: Axes, groups: Sequence[str], series: Sequence[tuple[str, Sequence
             )
         if len(series) > 1:
             axes.bar(0, 0, color=colour(number), label=label)
-    axes.set_xticks(range(len(groups)), groups)
+    tilted = len(groups) > 3 and sum(map(len, groups)) > 30
+    axes.set_xticks(range(len(groups)), groups, rotation=25 if tilted else 0, ha="right" if tilted else "center")
     axes.grid(axis="x", visible=False)
     if len(series) > 1:
         axes.legend()

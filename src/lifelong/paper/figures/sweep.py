@@ -34,6 +34,7 @@ def write(settings: Settings, report: Report) -> None:
                 elif found_cells:
                     style.line(axes, found_cells, number, label)
             axes.set_xscale(options.scale)
+            style.ticks_at(axes, sorted({cell.x for cell in cells if cell.x is not None}))
             axes.set_xlabel(options.label)
             axes.set_ylabel(QUANTITIES[metric].axis)
         if len(report.experiments) > 1:
