@@ -96,7 +96,11 @@ def test_the_shipped_params_fit() -> None:
             {"X": ["split-digits-ewc", "split-digits-sgd"]},
             ["reports.digits.comparison.experiments.X: found 2 experiments", "'comparison' has one a label"],
         ),
-        ("reports.digits.comparison.experiments", {"X": []}, ["reports.digits.comparison.experiments.X", "at least 1"]),
+        (
+            "reports.digits.comparison.experiments",
+            {"X": []},
+            ["reports.digits.comparison.experiments.X: found 0 experiments"],
+        ),
         ("reports.digits.comparison.experiments", {}, ["comparison.experiments: found 0", "some, by label"]),
         (
             "reports.digits.comparison.options",

@@ -81,8 +81,9 @@ def resolved_report(
         )
     for label, names in entry.experiments.items():
         at = f"{source}: {where}.experiments.{label}"
-        if kind.experiments == "one" and len(names) > 1:
-            raise UserError(f"{at}: found {len(names)} experiments; kind {entry.kind!r} has one a label")
+        if not names or (kind.experiments == "one" and len(names) > 1):
+            expected = "one" if kind.experiments == "one" else "some"
+            raise UserError(f"{at}: found {len(names)} experiments; kind {entry.kind!r} has {expected} a label")
         for experiment in names:
             if experiment not in params.experiments:
                 raise UserError(f"{at}: {experiment!r} is unknown; {did_you_mean(experiment, params.experiments)}")

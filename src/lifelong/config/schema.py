@@ -150,7 +150,7 @@ class ReportEntry(Section):
 
     kind: str = "comparison"
     title: str
-    experiments: dict[str, Annotated[list[Name], Field(min_length=1), BeforeValidator(_as_list)]] = {}
+    experiments: dict[str, Annotated[list[Name], BeforeValidator(_as_list)]] = {}
     options: dict[str, object] = {}
 
 
