@@ -52,7 +52,7 @@ def test_a_finished_tree_has_nothing_to_do(finished: Project) -> None:
         ("params.yaml", "{strength: 5}", "{strength: 6}", EWC),
         ("src/lifelong/methods/anpyc/pruning.py", "# percent pruned", "# share pruned", []),
         ("params.yaml", "\nreports:", "\n# a remark\nreports:", []),
-        ("src/lifelong/paper/tables.py", '"FWT (GEM)"', '"GEM"', chain("x")[:3]),
+        ("src/lifelong/paper/quantities.py", '"FWT (GEM)"', '"GEM"', chain("x")[:3]),
     ],
 )
 def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(

@@ -8,7 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lifelong import layout
+from lifelong.artifacts import file_digest
 from lifelong.config import Experiment, Report, Scenario, Settings
+from lifelong.config.networks import Network
+from lifelong.config.reports import sources
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
 
@@ -45,18 +48,18 @@ def input_state(experiment: Experiment, seed: int, task: int, stage: str) -> Pat
 def stage_fingerprint(experiment: Experiment) -> str:
     """What the outcome of a method's stages depends on."""
     return fingerprint(
-        experiment.parameters(), ["lifelong.learning.run", experiment.method.module, network_module(experiment)]
+        experiment.parameters(), ["lifelong.learning.run", experiment.method.module, network_module(experiment.network)]
     )
 
 
-def network_module(experiment: Experiment) -> str:
-    """The module that builds the experiment's network."""
-    return f"lifelong.networks.{experiment.network.kind.replace('-', '_')}"
+def network_module(network: Network) -> str:
+    """The module that builds networks of this kind."""
+    return f"lifelong.networks.{network.kind.replace('-', '_')}"
 
 
 def scores_fingerprint(experiment: Experiment) -> str:
     parts = {key: experiment.parameters()[key] for key in ("scenario", "dataset", "network", "heads", "dropout_at_test")}
-    return fingerprint(parts, ["lifelong.learning.scores", network_module(experiment)])
+    return fingerprint(parts, ["lifelong.learning.scores", network_module(experiment.network)])
 
 
 def choice_fingerprint(experiment: Experiment) -> str:
@@ -82,4 +85,6 @@ def tracking_fingerprint() -> str:
 
 
 def report_fingerprint(report: Report) -> str:
-    return fingerprint(report.parameters(), [report.kind.module])
+    digests = {path.name: file_digest(path) for path in sources(report.options)}
+    roots = [report.kind.module] + ([network_module(report.network)] if report.network else [])
+    return fingerprint({**report.parameters(), "sources": digests}, roots)

@@ -36,27 +36,45 @@ def summary_inputs(w):
 
 
 def report_targets(section):
-    """The reports of one section, and the MLflow runs behind them."""
+    """The reports of one section, and the MLflow runs behind those that show scores."""
     targets = []
     for name in SETTINGS.sections()[section]:
+        wanted = SETTINGS.report(name)
         targets.append(layout.report(name, "md"))
-        targets += [layout.tracked(experiment) for experiment in SETTINGS.report(name).experiments.values()]
+        if {"summary", "scores"} & set(wanted.kind.needs):
+            targets += [layout.tracked(experiment) for experiment in wanted.all_experiments()]
     return targets
 
 
 def report_inputs(w):
-    """What a report needs of each of its experiments."""
+    """What a report needs of each of its experiments, or of its section."""
     wanted = SETTINGS.report(w.report)
+    needs = wanted.kind.needs
     found = []
-    for name in wanted.experiments.values():
+    for name in wanted.all_experiments():
         experiment = SETTINGS.experiment(name)
-        if "summary" in wanted.kind.needs:
+        tasks = {
+            "states": experiment.tasks,
+            "first-state": experiment.tasks[:1],
+            "last-state": experiment.tasks[-1:],
+        }
+        if "summary" in needs:
             found.append(layout.summary(name))
-        if "scores" in wanted.kind.needs:
+        if "scores" in needs:
             found += scores_of(name, experiment.seeds)
-        if "states" in wanted.kind.needs:
-            found += [stages.final_state(experiment, s, t) for s in experiment.seeds for t in experiment.tasks]
-    return found
+        for need in needs:
+            found += [stages.final_state(experiment, s, t) for s in experiment.seeds for t in tasks.get(need, ())]
+        if "data" in needs:
+            found += [
+                layout.images(experiment.scenario.dataset),
+                layout.tasks(experiment.scenario_name),
+            ]
+    if "section" in needs:
+        for name in SETTINGS.sections()[wanted.section]:
+            other = SETTINGS.report(name)
+            if other.kind_name != wanted.kind_name:
+                found += [layout.report(name, suffix) for suffix in ("md", *other.kind.writes)]
+    return list(dict.fromkeys(found))
 
 
 def reports_of_kind(kind):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lifelong.config.networks import Network
 from lifelong.config.sections import Count, Fraction, Name, Positive, Section, Seed, Share
@@ -141,12 +141,16 @@ class ExperimentEntry(Section):
     joint: Name | None = None  # the experiment whose accuracies are m_i in fwt_joint
 
 
+def _as_list(written: object) -> object:
+    return [written] if isinstance(written, str) else written
+
+
 class ReportEntry(Section):
-    """A report as written, reports/<section>/<name>: its kind, and experiments by the label each has in it."""
+    """A report as written, reports/<section>/<name>: its kind, and by label the experiments it shows."""
 
     kind: str = "comparison"
     title: str
-    experiments: dict[str, Name] = {}
+    experiments: dict[str, Annotated[list[Name], BeforeValidator(_as_list)]] = {}
     options: dict[str, object] = {}
 
 
