@@ -100,6 +100,9 @@ REPORT_KINDS: dict[str, ReportKind] = {
     "parameter-distance": ReportKind(
         "lifelong.paper.figures.parameter_distance", ("first-state", "last-state"), _FIGURE, FigureOptions
     ),
+    "compression": ReportKind(
+        "lifelong.paper.compression", ("states", "scores"), ("csv",), Section, methods=("anpyc-compression",)
+    ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
 }
 

@@ -22,8 +22,8 @@ Values are percent on the test split: mean ± sample deviation over the seeds. T
 Class-incremental: it is not, the answer is the best of all classes seen; a head that tasks share cannot give it. R[i, j] is
 the accuracy on task j after task i: ACC = mean of R[T, j]; BWT = mean of R[T, j] - R[j, j]; FWT (against joint) = mean of
 R[j, j] - m[j] for j > 1, with m the accuracies of joint training with the same seed; FWT (GEM) = mean of R[j-1, j] - b[j],
-with b those of the untrained network. Dropout is off at test. The last epoch's weights are taken; nothing is chosen on the
-test split.
+with b those of the untrained network. The last epoch's weights are taken; nothing is chosen on the test split. Options with
+a star were chosen from a grid on the validation split.
 """
 
 VERDICTS = """\
@@ -136,12 +136,25 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
             ]
             for c in judged
         ]
-        doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']]}: {c['doubt']}.\n" for c in judged if c["doubt"])
+        doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
         parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{VERDICTS}\n{doubts}")
-    seeds = sorted({f"{len(s['seeds'])}" for s in summaries.values()})
-    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {', '.join(seeds)}. Machine: {machine()}.\n")
-    parts.append(table(["Row", "Experiment in params.yaml"], [[r, s["experiment"]] for r, s in summaries.items()]))
+    parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
+    header = ["Row", "Experiment in params.yaml", "Seeds", "Epochs a task", "Dropout at test", "Options"]
+    parts.append(table(header, [[row, *_settings(summary)] for row, summary in summaries.items()]))
     return "\n".join(parts)
+
+
+def _settings(summary: dict[str, Any]) -> list[str]:
+    """How an experiment was made, in a few words; chosen options have a star."""
+    parameters = summary["parameters"]
+    options = [
+        f"{name} {value:g}" + "*" * (name in summary["chosen"]) if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters["options"].items()
+        if value is not None and not isinstance(value, dict)
+    ]
+    dropped = "on" if parameters["dropout_at_test"] else "off"
+    epochs = str(parameters["training"]["epochs"])
+    return [summary["experiment"], str(len(summary["seeds"])), epochs, dropped, ", ".join(options) or "-"]
 
 
 def _shown(cell: dict[str, Any] | None) -> str:
