@@ -246,19 +246,20 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     for name, report in found.reports.items():
         metrics = {**METRICS, "accuracy": None}
-        made_up = [
-            {"row": label, "protocol": "task_incremental", "metric": m} for label in report.experiments for m in metrics
-        ]
+        # A report on rounds of compression has the network's accuracy after each.
+        places = (
+            [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
+        )
+        made_up = [{"row": row, "protocol": "task_incremental", "metric": m, "x": x} for row, x in places for m in metrics]
         values = {
             "mean": 1.0,
             "deviation": 0.5,
             "n": 3,
-            "x": 1.0,
             "printed_mean": 2.0,
             "verdict": "contradicted",
             "doubt": "",
         }
-        columns = ["row", "protocol", "metric", *values, "printed_deviation"]
+        columns = ["row", "protocol", "metric", "x", *values, "printed_deviation"]
         write_csv(layout.report(name, "csv"), columns, [one | values | {"printed_deviation": 0.1} for one in made_up], ".4f")
         write_json(layout.report(name, "json"), {"claims": [{"statement": "s", "verdict": "trend only", "numbers": "1"}]})
     for name, report in found.reports.items():
