@@ -34,4 +34,18 @@ class LeNetNetwork(Section):
     initialisation: Initialisation
 
 
-Network = Annotated[MlpNetwork | LeNetNetwork, Field(discriminator="kind")]
+class PreActResNetNetwork(Section):
+    """ResNet-18 with pre-activation for small images (dossier 4.1)."""
+
+    kind: Literal["preact-resnet"]
+    width: Count = 64  # channels of the first stage; each of the other three doubles them
+
+
+class SmallConvNetwork(Section):
+    """3x3 convolutions with batch normalisation, ReLU and 2x2 max pooling between, mean over the map, linear heads."""
+
+    kind: Literal["small-conv"]
+    widths: Annotated[list[Count], Field(min_length=1)]
+
+
+Network = Annotated[MlpNetwork | LeNetNetwork | PreActResNetNetwork | SmallConvNetwork, Field(discriminator="kind")]
