@@ -93,7 +93,9 @@ def run_chain(experiment: Experiment) -> dict[tuple[int, str], State]:
     state: State | None = None
     for task in experiment.tasks:
         for stage in stages_of(experiment, task):
-            state = getattr(module, stage)(tiny_job(experiment, task, stage), state)
+            job = tiny_job(experiment, task, stage)
+            job.earlier = states.get((task - 1, stage)) if stage in experiment.method.adding else None
+            state = getattr(module, stage)(job, state)
             states[task, stage] = state
     return states
 

@@ -81,7 +81,12 @@ def test_readings_differ_as_said() -> None:
 
 
 def killed_and_resumed(
-    learn: Callable[[Any, State | None], State], job: Callable[[], Any], before: State, places: Checkpoints, after: int
+    learn: Callable[[Any, State | None], State],
+    job: Callable[[], Any],
+    before: State,
+    places: Checkpoints,
+    after: int,
+    name: str = "learn",
 ) -> State:
     """A stage killed after some epochs and begun again."""
     epochs, epoch = iter(range(100)), fit.Fit._epoch
@@ -96,7 +101,7 @@ def killed_and_resumed(
     with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(fit.Fit, "_epoch", dying)
         learn(begun, before)
-    kept = places.load("learn")
+    kept = places.load(name)
     assert kept is not None
     assert len(kept[1]["curve"]) == after
     return learn(resumed, before)

@@ -20,10 +20,9 @@ DIVERGED = "diverged"
 
 
 def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:
-    """The stages of one task, in order. The last task is not pruned: no task comes to use the freed weights."""
-    last = task == experiment.scenario.tasks - 1
-    pruned = getattr(experiment.options, "prunes", False) and not last
-    return tuple(stage for stage in experiment.method.stages if stage != "prune" or pruned)
+    """The stages of one task, in order."""
+    skipped = experiment.method.skipped(experiment.options, task == 0, task == experiment.scenario.tasks - 1)
+    return tuple(stage for stage in experiment.method.stages if stage not in skipped)
 
 
 def final_state(experiment: Experiment, seed: int, task: int) -> Path:
@@ -43,6 +42,12 @@ def input_state(experiment: Experiment, seed: int, task: int, stage: str) -> Pat
     if position:
         return layout.state(experiment.name, seed, task, before[position - 1])
     return final_state(experiment, seed, task - 1) if task - 1 in experiment.tasks else None
+
+
+def earlier_state(experiment: Experiment, seed: int, task: int, stage: str) -> Path | None:
+    """What a stage that adds to its own outcome left for the task before; none for other stages and the first task."""
+    adds = stage in experiment.method.adding and task - 1 in experiment.tasks
+    return layout.state(experiment.name, seed, task - 1, stage) if adds else None
 
 
 def stage_fingerprint(experiment: Experiment) -> str:

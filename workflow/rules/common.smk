@@ -2,7 +2,7 @@
 
 
 def stage_inputs(stage):
-    """Images, tasks, the state that the stage starts from, and the choice of options where there is one."""
+    """Images, tasks, the states that the stage starts from and adds to, and the choice of options where there is one."""
 
     def inputs(w):
         experiment = SETTINGS.experiment(w.experiment)
@@ -12,7 +12,8 @@ def stage_inputs(stage):
             layout.tasks(experiment.scenario_name),
         ]
         choice = [layout.chosen(w.experiment)] if experiment.grid else []
-        return shared + choice + ([state] if state else [])
+        earlier = stages.earlier_state(experiment, int(w.seed), int(w.task), stage)
+        return shared + choice + [path for path in (state, earlier) if path]
 
     return inputs
 

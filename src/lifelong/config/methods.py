@@ -5,13 +5,15 @@ Nothing here imports torch: Snakemake asks this file for the shape of its graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from lifelong.config.schema import Heads
 from lifelong.config.sections import Count, Fraction, NotNegative, Positive, Section
+from lifelong.config.split2meta import ConnectorOptions, NspOptions, Split2MetaOptions, TpnspOptions
 
 
 class NoOptions(Section):
@@ -120,7 +122,7 @@ class CompressionOptions(Section):
     importance_batch: Count = 100
 
 
-Stage = Literal["learn", "prune", "consolidate"]
+Stage = Literal["learn", "prune", "consolidate", "slow", "fast", "dream", "fuse", "project"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ STAGES: dict[str, StageKind] = {
     "learn": StageKind("Learn one task from the state the last one left.", trains=True),
     "prune": StageKind("Prune what one task does not need, in rounds with retraining.", trains=True),
     "consolidate": StageKind("Add the importance of one task's weights to that of the earlier tasks.", trains=False),
+    "slow": StageKind("Learn one task by updates projected on what earlier tasks do not use.", trains=True),
+    "fast": StageKind("Learn one task without projection, beside the slow model.", trains=True),
+    "dream": StageKind("Make images that the network answers as one task asks, from the network alone.", trains=False),
+    "fuse": StageKind("Make one model of the slow and the fast one.", trains=False),
+    "project": StageKind("Find the input directions that the tasks so far do not use.", trains=False),
 }
 
 
@@ -148,7 +155,24 @@ class Method:
     heads: tuple[Heads, ...] = ("per-task", "shared", "all-classes")  # the first is the default
     joint: bool = False  # learns all tasks at once, as one last task
     networks: tuple[str, ...] = ()  # the kinds it works with; none named: all
+    skipped: Callable[[Any, bool, bool], set[Stage]] = lambda options, first, last: set()  # of the first or last task
+    adding: tuple[Stage, ...] = ()  # also given what the same stage left for the task before, to add to
 
+
+def _unpruned(options: AnpycOptions, first: bool, last: bool) -> set[Stage]:
+    """The last task is not pruned: no task comes to use the freed weights."""
+    return set() if options.prunes and not last else {"prune"}
+
+
+def _unsplit(options: Section, first: bool, last: bool) -> set[Stage]:
+    """The first task has one model alone; after the last no projection is needed; linear fusion needs no dreams."""
+    skipped: set[Stage] = {"fast", "fuse"} if first else set()
+    if isinstance(options, Split2MetaOptions) and options.fusion.kind == "linear":
+        skipped.add("dream")
+    return skipped | ({"project"} if last else set())
+
+
+_SPLIT: dict[str, Any] = {"heads": ("per-task",), "skipped": _unsplit, "adding": ("project",)}
 
 METHODS: dict[str, Method] = {
     "sgd": Method("lifelong.methods.baselines.finetune", ("learn",), heads=("shared", "all-classes")),
@@ -162,6 +186,14 @@ METHODS: dict[str, Method] = {
     "lwf": Method("lifelong.methods.baselines.lwf", ("learn",), LwfOptions),
     "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions, networks=("mlp",)),
     "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",), networks=("mlp",)),
-    "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
+    "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions, skipped=_unpruned),
     "anpyc-compression": Method("lifelong.methods.anpyc.compression", ("learn",), CompressionOptions, heads=("shared",)),
+    "nsp": Method("lifelong.methods.split2meta.slow", ("slow", "project"), NspOptions, **_SPLIT),
+    "tpnsp": Method("lifelong.methods.split2meta.slow", ("slow", "project"), TpnspOptions, **_SPLIT),
+    "connector": Method(
+        "lifelong.methods.split2meta.connector", ("slow", "fast", "fuse", "project"), ConnectorOptions, **_SPLIT
+    ),
+    "split2meta": Method(
+        "lifelong.methods.split2meta.stages", ("slow", "fast", "dream", "fuse", "project"), Split2MetaOptions, **_SPLIT
+    ),
 }

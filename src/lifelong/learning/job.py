@@ -28,7 +28,8 @@ State = dict[str, dict[str, Tensor]]
 class Job:
     """One stage of one task of one seed: its data, its settings, and the verbs every method needs.
 
-    `data` is the task's training and validation images; a joint learner gets all tasks, the others one.
+    `data` is the task's training and validation images; a joint learner gets all tasks, the others one. `earlier` is what
+    the same stage left for the task before, for stages that add to it.
     """
 
     experiment: Experiment
@@ -39,6 +40,7 @@ class Job:
     classes_per_task: int
     image_shape: tuple[int, ...]
     checkpoints: Checkpoints
+    earlier: State | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
 
     @property

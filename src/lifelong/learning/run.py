@@ -29,7 +29,7 @@ from lifelong.errors import Diverged, UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
 from lifelong.memory import keep_freed_memory
-from lifelong.stages import DIVERGED, input_state, stage_fingerprint
+from lifelong.stages import DIVERGED, earlier_state, input_state, stage_fingerprint
 
 
 def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads: int = 1) -> Path:
@@ -47,6 +47,7 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
     experiment = with_choice(experiment)
     images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
     source = input_state(experiment, seed, task, stage)
+    earlier = earlier_state(experiment, seed, task, stage)
     output = layout.state(experiment.name, seed, task, stage)
     shape = read_info(tasks, "tasks")
     info = {
@@ -60,6 +61,8 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
         "from": file_digest(source) if source and source.is_file() else None,
         "versions": versions(),
     }
+    if earlier is not None and earlier.is_file():
+        info["adds-to"] = file_digest(earlier)
     state = read_state(source) if source else None
     gc.freeze()
     gc.enable()
@@ -73,6 +76,7 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
         tasks=shape["tasks"],
         classes_per_task=shape["classes_per_task"],
         image_shape=tuple(shape["image_shape"]),
+        earlier=read_state(earlier) if earlier else None,
         checkpoints=Checkpoints(layout.CHECKPOINTS / json_digest(info)),
     )
     if state is not None and DIVERGED in state:
