@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lifelong.config.sections import Count, Name, Section
+from lifelong.config.split2meta_reports import FusionGapOptions, MatchedOptions
 
 PAPER = Path(__file__).parents[1] / "paper"
 """Where what the papers print lies: `printed` values, `claims` made in words, and `pages` that tell of both."""
@@ -102,6 +103,17 @@ REPORT_KINDS: dict[str, ReportKind] = {
     ),
     "compression": ReportKind(
         "lifelong.paper.compression", ("states", "scores"), ("csv",), Section, methods=("anpyc-compression",)
+    ),
+    "matched-forgetting": ReportKind("lifelong.paper.split2meta.matched", ("scores",), ("csv", "png"), MatchedOptions),
+    "fusion-gap": ReportKind(
+        "lifelong.paper.split2meta.fusion_gap",
+        ("states", "data"),
+        ("csv", "png"),
+        FusionGapOptions,
+        methods=("connector", "split2meta"),
+    ),
+    "dream-sheet": ReportKind(
+        "lifelong.paper.split2meta.dream_sheet", ("last-state",), ("csv", "png"), methods=("split2meta",)
     ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
 }

@@ -1,0 +1,184 @@
+"""The reports on Split2MetaFusion: their arithmetic, and every kind written from a tiny chain of real files."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lifelong import config, layout
+from lifelong.artifacts import read_json
+from lifelong.config import Settings
+from lifelong.config.split2meta_reports import MatchedPart
+from lifelong.data import catalog, scenarios
+from lifelong.errors import UserError
+from lifelong.learning.run import run_stage
+from lifelong.learning.scores import evaluate
+from lifelong.methods.split2meta.fusion import fused
+from lifelong.paper.split2meta import dream_sheet, fusion_gap, matched
+from lifelong.stages import stages_of
+
+SPACE = {"kind": "tpnsp", "threshold": 0.01}
+DREAMS = {"images": 4, "iterations": 3}
+META = {"null_space": SPACE, "fast_epochs": 1, "dreams": DREAMS, "fusion": {"kind": "meta", "steps": 3}}
+NSP = {"null_space": {"threshold": 0.01}}
+
+
+def tiny_settings(reports: dict[str, Any]) -> Settings:
+    base = {"scenario": "s", "network": "n", "training": "t", "seeds": 2}
+    three = {"dataset": "digits", "kind": "split", "tasks": 3, "classes_per_task": 2, "validation": {"fraction": 0.15}}
+    return config.settings(
+        {
+            "scenarios": {"s": three},
+            "networks": {"n": {"kind": "mlp", "hidden": [6, 5], "initialisation": "uniform-fan-in"}},
+            "training": {"t": {"optimiser": "adam", "learning_rate": 0.01, "batch_size": 32, "epochs": 1}},
+            "experiments": {
+                "nsp": {**base, "method": "nsp", "options": NSP},
+                "linear": {**base, "method": "split2meta", "options": META | {"fusion": {"kind": "linear"}}},
+                "meta": {**base, "method": "split2meta", "options": META},
+            },
+            "reports": {"r": reports},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all states and scores of both experiments."""
+    folder = tmp_path_factory.mktemp("split2meta")
+    found = tiny_settings({})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        catalog.prepare("digits", None, layout.images("digits"), layout.RAW, [])
+        scenarios.build(found.scenario("s"), layout.images("digits"), layout.tasks("s"))
+        for experiment in (found.experiment(name) for name in ("nsp", "meta")):
+            for seed in experiment.seeds:
+                for task in experiment.tasks:
+                    for stage in stages_of(experiment, task):
+                        run_stage(experiment, seed, task, stage)
+                evaluate(experiment, seed)
+    return folder
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with open(layout.report(name, "csv")) as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_accuracy_at_equal_forgetting_by_hand() -> None:
+    curve = [(-4.0, 90.0), (-1.0, 80.0), (-2.0, 86.0)]
+    assert matched.at_equal_forgetting(curve, -3.0) == pytest.approx(88)
+    assert matched.at_equal_forgetting(curve, -1.0) == pytest.approx(80)
+    assert matched.at_equal_forgetting(curve, -1.25) == pytest.approx(81.5)
+    assert matched.at_equal_forgetting(curve, -0.5) is None
+    assert matched.at_equal_forgetting(curve, -4.5) is None
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([2.0, 3.0, 2.5], "ahead"),
+        ([-2.0, -3.0, -2.5], "behind"),
+        ([2.0, -1.0, 1.5], "no difference seen"),
+        ([5.0], "one seed"),
+    ],
+)
+def test_verdicts(differences: list[float], verdict: str) -> None:
+    assert matched.judged(differences) == verdict
+
+
+def test_meta_path_meets_the_learnt_fusion_at_the_mean_of_its_weights() -> None:
+    """And is the linear path where all weights are equal (dossier M22)."""
+    slow, fast, share = torch.randn(5), torch.randn(5), torch.rand(5)
+    mean = share.mean().item()
+    learnt = fused({"w": slow}, {"w": fast}, {"w": share})["w"]
+    torch.testing.assert_close(fusion_gap.on_meta_path(slow, fast, share, mean, mean), learnt)
+    flat = torch.full((5,), 0.3)
+    torch.testing.assert_close(fusion_gap.on_meta_path(slow, fast, flat, 0.3, 0.8), 0.8 * slow + 0.2 * fast)
+
+
+def test_matched_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two settings of a reference with known scores, and one curve between them, seed by seed."""
+    monkeypatch.chdir(written)
+    parts = {"P": {"curves": {"NSP": ["a", "b"], "TPNSP": ["c"]}, "pairs": {"claim": ["c", "a"]}}}
+    entry = {"kind": "matched-forgetting", "title": "T", "options": {"parts": parts}}
+    found = tiny_settings({"m": entry | {"experiments": {"a": "nsp", "b": "nsp", "c": "meta"}}})
+    matched.write(found, found.report("r/m"))
+    rows = rows_of("r/m")
+    assert [(row["label"], row["seed"]) for row in rows] == [(x, s) for x in "abc" for s in "01"]
+    for row in rows:
+        matrix = read_json(layout.scores({"c": "meta"}.get(row["label"], "nsp"), int(row["seed"])))
+        last = matrix["test"]["task_incremental"]
+        assert float(row["acc"]) == pytest.approx(100 * sum(last[2]) / 3, abs=1e-3)
+        bwt = 50 * sum(last[2][j] - last[j][j] for j in range(2))
+        assert float(row["bwt"]) == pytest.approx(bwt, abs=1e-3)
+    assert layout.report("r/m", "png").stat().st_size > 1000
+    text = layout.report("r/m", "md").read_text()
+    assert "claim: c against a" in text
+    wrong = tiny_settings({"m": entry | {"experiments": {"a": "nsp", "b": "nsp"}}})
+    with pytest.raises(UserError, match=r"reports\.r\.m: no experiment is labelled 'c'"):
+        matched.write(wrong, wrong.report("r/m"))
+
+
+def test_matched_differences_are_of_the_same_seed() -> None:
+    """Reference of seed 0 at (-4, 90) and (0, 80), of seed 1 ten points lower; the other at BWT -2 with 87 and 78."""
+    points = {
+        "a": {0: (-4.0, 90.0), 1: (-4.0, 80.0)},
+        "b": {0: (0.0, 80.0), 1: (0.0, 70.0)},
+        "c": {0: (-2.0, 87.0), 1: (-2.0, 78.0)},
+    }
+    part = MatchedPart.model_validate({"curves": {"NSP": ["a", "b"], "TPNSP": ["c"]}})
+    text, rows = matched._part("P", part, points)
+    assert [row.get("difference") for row in rows] == [None, None, None, None, pytest.approx(2), pytest.approx(3)]
+    assert "+2.50 ± 0.71 (n = 2)" in text
+    assert "ahead" in text
+
+
+def test_fusion_gap_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At alpha 1 and 0 the losses are the slow and the fast model's; meta is there where there are weights."""
+    monkeypatch.chdir(written)
+    entry = {"kind": "fusion-gap", "title": "T", "experiments": {"Meta": "meta"}, "options": {"points": 3}}
+    found = tiny_settings({"g": entry})
+    fusion_gap.write(found, found.report("r/g"))
+    rows = rows_of("r/g")
+    assert {row["path"] for row in rows} == {"linear", "meta"}
+    # Three points and 1 - 1/t on the linear path (1/2 is one of them for the second task), three and the mean on the other.
+    assert len(rows) == 2 * (3 + 4 + 4 + 4)
+    for row in rows:
+        assert math.isfinite(float(row["old_loss"]) + float(row["new_loss"]))
+    first = layout.report("r/g", "png").read_bytes()
+    fusion_gap.write(found, found.report("r/g"))
+    assert layout.report("r/g", "png").read_bytes() == first
+    with pytest.raises(UserError, match="nsp"):
+        tiny_settings({"g": entry | {"experiments": {"NSP": "nsp"}}})
+
+
+def test_dream_sheet(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(written)
+    entry = {"kind": "dream-sheet", "title": "T", "experiments": {"Meta": "meta"}}
+    found = tiny_settings({"d": entry})
+    dream_sheet.write(found, found.report("r/d"))
+    rows = rows_of("r/d")
+    assert [row["task"] for row in rows] == ["1", "2", "3"]
+    assert all(int(row["bytes"]) == 4 * 64 + 4 * 2 * 4 for row in rows)
+    linear = tiny_settings({"d": entry | {"experiments": {"Linear": "linear"}}})
+    with pytest.raises(UserError, match="linear makes no dreams"):
+        dream_sheet.write(linear, linear.report("r/d"))
+
+
+def test_a_state_names_what_it_adds_to(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the task before left, `project` says which file is missing."""
+    monkeypatch.chdir(written)
+    experiment = tiny_settings({}).experiment("nsp")
+    place = layout.state("nsp", 0, 0, "project")
+    away = place.with_suffix(".away")
+    place.rename(away)
+    try:
+        with pytest.raises(UserError, match="task-0/project"):
+            run_stage(experiment, 0, 1, "project")
+    finally:
+        away.rename(place)
