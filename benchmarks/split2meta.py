@@ -1,0 +1,143 @@
+"""What Split2MetaFusion's parts cost on this machine, with PreAct-ResNet-18; every ratio is of times taken in turn.
+
+    python benchmarks/split2meta.py [--width 16] [--rounds 5]
+
+Images are random bytes of CIFAR's shape, one thread. A projected step keeps the share of each layer's directions that is
+said: few, as NSP's released threshold does in deep layers, or half, the dearest share.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+
+from lifelong.config.networks import PreActResNetNetwork
+from lifelong.config.schema import Training
+from lifelong.config.split2meta import Dreams, NspSpace, TpnspSpace
+from lifelong.data.tensors import Split
+from lifelong.learning.checkpoints import Checkpoints
+from lifelong.learning.fit import Fit, Schedule, StepHook
+from lifelong.memory import keep_freed_memory
+from lifelong.methods.split2meta.dreams import balanced_targets, dream, running_statistics
+from lifelong.methods.split2meta.layers import rows, shared_layers
+from lifelong.methods.split2meta.moments import feature_moments, preference_moments
+from lifelong.methods.split2meta.null_space import Subspace, kept_subspace
+from lifelong.methods.split2meta.projection import ProjectedUpdates
+from lifelong.networks.base import Network
+from lifelong.networks.preact_resnet import build
+from lifelong.paper.markdown import machine, table
+from lifelong.progress import Progress
+
+SHAPE, CLASSES, BATCH, BATCHES = (3, 32, 32), 10, 32, 4
+
+
+def network_of(width: int) -> Network:
+    settings = PreActResNetNetwork(kind="preact-resnet", width=width)
+    return build(settings, SHAPE, [CLASSES], torch.Generator().manual_seed(0))
+
+
+def images() -> Split:
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (BATCH * BATCHES, *SHAPE), dtype=torch.uint8, generator=source)
+    return Split(pixels, torch.arange(BATCH * BATCHES) % CLASSES)
+
+
+def random_subspaces(network: Network, share: float) -> dict[str, Subspace]:
+    """Orthonormal bases of that share of each layer's directions."""
+    found = {}
+    for name, layer in shared_layers(network).items():
+        count = max(1, round(share * rows(layer)))
+        found[name] = Subspace(torch.linalg.qr(torch.randn(rows(layer), count)).Q.contiguous(), True)
+    return found
+
+
+def epoch(network: Network, split: Split, hook: StepHook) -> Callable[[], None]:
+    """One epoch of Adam on all images."""
+    budget = Training(optimiser="adam", learning_rate=1e-4, batch_size=BATCH, epochs=1)
+    names = [name for name, _ in network.named_parameters()]
+
+    def run() -> None:
+        nowhere = Checkpoints(Path("none"), seconds=math.inf)
+        fit = Fit(
+            name="benchmark",
+            network=network,
+            train=split,
+            objective=lambda x, y: torch.nn.functional.cross_entropy(network(x, 0), y),
+            budget=budget,
+            schedule=Schedule(1e-4),
+            seed=(0,),
+            trainable=names,
+            validation=lambda: 0.0,
+            checkpoints=nowhere,
+            hook=hook,
+        )
+        with Progress("benchmark", 1) as progress:
+            fit.run(progress)
+
+    return run
+
+
+def seconds(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each action, all in turn; the first round warms up."""
+    found: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(rounds + 1):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            if number:
+                found[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+@click.command()
+@click.option("--width", default=16, show_default=True, help="Channels of the network's first stage; 64 is the whole one.")
+@click.option("--rounds", default=5, show_default=True)
+def main(width: int, rounds: int) -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    torch.manual_seed(0)
+    network, split = network_of(width), images()
+    moments = feature_moments(network.eval(), split, BATCH, NspSpace(threshold=1e-3))
+    settings = Dreams(images=100, iterations=1)
+    statistics_ = running_statistics(network)
+
+    def dreamt() -> None:
+        targets = balanced_targets(100, CLASSES)
+        dream(network.eval(), 0, targets, SHAPE, statistics_, settings, torch.Generator().manual_seed(2))
+
+    def preferences() -> None:
+        options = TpnspSpace(threshold=1e-3)
+        preference_moments(network.eval(), split, 0, BATCH, options, torch.Generator().manual_seed(2))
+
+    found = seconds(
+        {
+            "plain epoch": epoch(network, split, StepHook()),
+            "projected epoch, 2 % kept": epoch(network, split, ProjectedUpdates(random_subspaces(network, 0.02), {})),
+            "projected epoch, half kept": epoch(network, split, ProjectedUpdates(random_subspaces(network, 0.5), {})),
+            "NSP moments, batch-mean": lambda: feature_moments(network.eval(), split, BATCH, NspSpace(threshold=1e-3)),
+            "TPNSP moments, per-batch": preferences,
+            "one iteration of 100 dreams": dreamt,
+        },
+        rounds,
+    )
+    found["eigen-decompositions of all layers"] = seconds(
+        {"all": lambda: [kept_subspace(moment, "energy", 1e-3) for moment in moments.values()]}, 1
+    )["all"]
+    plain = found["plain epoch"]
+    parameters = sum(p.numel() for p in network.parameters())
+    click.echo(f"PreAct-ResNet-18, width {width}, {parameters:,} parameters, {BATCHES} batches of {BATCH}, one thread.")
+    click.echo(f"Machine: {machine()}; load {os.getloadavg()[0]:.1f}.\n")
+    body = [[name, f"{value:.3f}", f"{value / plain:.2f}"] for name, value in found.items()]
+    click.echo(table(["Part", "Seconds", "Of a plain epoch"], body))
+
+
+if __name__ == "__main__":
+    main()

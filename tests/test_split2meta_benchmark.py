@@ -1,0 +1,23 @@
+"""The benchmark's pieces; its timings decide nothing here."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def test_every_part_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    benchmark = importlib.import_module("split2meta")
+    network = benchmark.network_of(1)
+    spaces = benchmark.random_subspaces(network, 0.5)
+    assert spaces["stem"].basis.shape == (27, 14)
+    before = [parameter.clone() for parameter in network.parameters()]
+    times = benchmark.seconds(
+        {"epoch": benchmark.epoch(network, benchmark.images(), benchmark.ProjectedUpdates(spaces, {}))}, 1
+    )
+    assert times["epoch"] > 0
+    assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
