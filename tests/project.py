@@ -28,6 +28,17 @@ experiments:
     {scenario: split-digits, network: mlp-256-128, training: digits, method: ewc, options: {strength: 5}, seeds: 1}
   split-digits-anpyc:
     {scenario: split-digits, network: mlp-256-128, training: digits, method: anpyc, options: {strength: 0.01}, seeds: 1}
+  split-digits-split2meta:
+    scenario: split-digits
+    network: mlp-256-128
+    training: digits
+    method: split2meta
+    options:
+      null_space: {kind: tpnsp, threshold: 0.01}
+      fast_epochs: 1
+      dreams: {images: 4, iterations: 2}
+      fusion: {kind: meta, steps: 2}
+    seeds: 1
   split-digits-joint: {scenario: split-digits, network: mlp-256-128, training: digits, method: joint, seeds: 1}
 reports:
   digits:
@@ -39,6 +50,7 @@ reports:
         SGD-F: split-digits-sgd-f
         EWC: split-digits-ewc
         ANPyC: split-digits-anpyc
+        Split2MetaFusion: split-digits-split2meta
         Joint: split-digits-joint
 """
 
