@@ -30,7 +30,7 @@ class _Affine(torch.autograd.Function):
     """z = x W^T + b with dz/dx = g W, dz/dW = g^T x, dz/db = sum of g."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         context.save_for_backward(x, weight)
         return product(x, weight, bias)
 
@@ -49,8 +49,8 @@ class _Affine(torch.autograd.Function):
 class Linear(nn.Linear):
     """nn.Linear for inputs [n, in]; its parameters are not drawn here."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, device="meta")
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias, device="meta")
         self.to_empty(device="cpu")
 
     def forward(self, input: Tensor) -> Tensor:

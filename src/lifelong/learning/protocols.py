@@ -1,0 +1,41 @@
+"""Inference protocols that guess the task of a chunk of consecutive images, from logits (dossier 1.4).
+
+The published ARI and iTAML numbers are of `chunk`: all images of a chunk are known to come from one task, which is more than
+per-image class-incremental methods are told; one image a chunk is the fair case.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNKS = (1, 5, 20, 100)
+
+
+def chunk_scores(all_logits: Tensor, candidates: int, classes_per_task: int, chunk: int) -> Tensor:
+    """Mean over each chunk of the largest logit within each candidate task: [chunks, candidates].
+
+    all_logits [n, total] of images in the order they are asked; the last chunk may be smaller.
+    """
+    best = all_logits[:, : candidates * classes_per_task].unflatten(1, (candidates, classes_per_task)).amax(2).double()
+    number = torch.arange(len(best)) // chunk
+    chunks = int(number[-1]) + 1
+    sums = torch.zeros(chunks, candidates, dtype=best.dtype).index_add_(0, number, best)
+    return sums / torch.bincount(number)[:, None]
+
+
+def guessed_tasks(all_logits: Tensor, order: Tensor, candidates: int, classes_per_task: int, chunk: int) -> Tensor:
+    """The task guessed for each image [n]: that of the chunk it lies in when the images are asked in `order` [n]."""
+    by_chunk = chunk_scores(all_logits[order], candidates, classes_per_task, chunk).argmax(1)
+    guessed = torch.empty_like(order)
+    guessed[order] = by_chunk[torch.arange(len(order)) // chunk]
+    return guessed
+
+
+def chunk_answers(guessed: Tensor, task: int, told: Tensor, classes_per_task: int) -> Tensor:
+    """Answers numbered over the tasks [n]: within the guessed task; -1 where the guess is wrong.
+
+    `told` [n] are the answers of the model adapted to `task`, within it: they count where the guess is right, and where it is
+    wrong no answer can be right.
+    """
+    return torch.where(guessed == task, told + task * classes_per_task, -1)

@@ -1,0 +1,56 @@
+"""ARI's network for MNIST: attention on the image, then a perceptron without bias in its last layer (dossier 1.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lifelong.networks.attention import Normalise, SpatialAttention
+from lifelong.networks.layers import Linear
+
+
+class AttentionMlp(nn.Module):
+    """x := A(conv3x3(x)) * x with the convolution 1 -> 3 channels used for A alone, ReLU layers, heads without bias."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        hidden: Sequence[int],
+        head_sizes: Sequence[int],
+        mean: list[float],
+        deviation: list[float],
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, deviation)
+        self.stem = nn.Conv2d(shape[0], 3, 3, padding=1, bias=False)
+        self.attend = SpatialAttention()
+        widths = [math.prod(shape), *hidden]
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
+        self.heads = nn.ModuleList(Linear(widths[-1], size, bias=False) for size in head_sizes)
+
+    def attention(self, images: Tensor) -> Tensor:
+        """A [n, 1, H, W]."""
+        return self.attend(self.stem(self.normalise(images)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """[n, C, H, W] in [0, 1] -> [n, last hidden width]."""
+        x = self.normalise(images)
+        x = (self.attend(self.stem(x)) * x).flatten(1)
+        for layer in self.hidden:
+            x = F.relu(layer(x))
+        return x
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Weights and biases uniform in +-1/sqrt(fan-in), torch's default."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for parameter in layer.parameters():
+                parameter.uniform_(-bound, bound, generator=generator)
