@@ -11,7 +11,7 @@ from lifelong.data.tensors import Split
 from lifelong.errors import UserError
 
 Memory = dict[str, Tensor]
-"""`images` uint8 [m, C, H, W] and `labels` int64 [m], which number the classes over the tasks; class by class, best first."""
+"""`images` uint8 [m, C, H, W] and `labels` int64 [m], numbered over the tasks; class by class, best first."""
 
 
 def quota(total: int, classes: int) -> int:

@@ -35,7 +35,7 @@ def guessed_tasks(all_logits: Tensor, order: Tensor, candidates: int, classes_pe
 def chunk_answers(guessed: Tensor, task: int, told: Tensor, classes_per_task: int) -> Tensor:
     """Answers numbered over the tasks [n]: within the guessed task; -1 where the guess is wrong.
 
-    `told` [n] are the answers of the model adapted to `task`, within it: they count where the guess is right, and where it is
-    wrong no answer can be right.
+    `told` [n] are the answers of the model adapted to `task`, within it: they count where the guess is right; where it is
+    wrong no answer can be.
     """
     return torch.where(guessed == task, told + task * classes_per_task, -1)

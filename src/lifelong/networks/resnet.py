@@ -1,8 +1,8 @@
 """ResNet-18 with spatial attention behind its first convolution, narrow for small images and as usual for 224 px.
 
-The narrow one is ARI's "ResNet-18(1/3)": widths 21-42-85-170, convolutions with bias and stride 1, 2x2 maximum pooling behind
-the second and third stage alone, 3x3 shortcuts, GeM pooling, a double sigmoid in its attention: 1,401,553 parameters with 100
-classes (dossier 1.1). The usual one has He et al.'s 7x7 stem, strides and heads with bias.
+The narrow one is ARI's "ResNet-18(1/3)": widths 21-42-85-170, convolutions with bias and stride 1, 2x2 maximum pooling
+behind the second and third stage alone, 3x3 shortcuts, GeM pooling, a double sigmoid in its attention: 1,401,553 parameters
+with 100 classes (dossier 1.1). The usual one has He et al.'s 7x7 stem, strides and heads with bias.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from torch import Tensor
 def regulariser(model: Tensor, others: Sequence[Tensor], coefficient: float) -> Tensor:
     """coefficient * sum over ordered pairs of |d|^2, of which only those with the task model under way are live.
 
-    model [P], others: the earlier task models and the base, [P] each, held constant. d = mean |difference|, not the sum: with
-    a million weights the square of the sum drowns the loss (dossier A2). Each pair stands twice in the matrix `dif`.
+    model [P], others: the earlier task models and the base, [P] each, held constant. d = mean |difference|, not the sum:
+    with a million weights the square of the sum drowns the loss (dossier A2). Each pair stands twice in the matrix `dif`.
     """
     return 2 * coefficient * sum(((model - other).abs().mean().square() for other in others), torch.zeros(()))
 
