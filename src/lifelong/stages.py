@@ -22,8 +22,11 @@ DIVERGED = "diverged"
 def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:
     """The stages of one task, in order. The last task is not pruned: no task comes to use the freed weights."""
     last = task == experiment.scenario.tasks - 1
-    pruned = getattr(experiment.options, "prunes", False) and not last
-    return tuple(stage for stage in experiment.method.stages if stage != "prune" or pruned)
+    optional = {
+        "prune": getattr(experiment.options, "prunes", False) and not last,
+        "metatrain": getattr(experiment.options, "meta_epochs", 0) > 0,
+    }
+    return tuple(stage for stage in experiment.method.stages if optional.get(stage, True))
 
 
 def final_state(experiment: Experiment, seed: int, task: int) -> Path:

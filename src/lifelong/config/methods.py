@@ -120,7 +120,52 @@ class CompressionOptions(Section):
     importance_batch: Count = 100
 
 
-Stage = Literal["learn", "prune", "consolidate"]
+class RehearsalOptions(Section):
+    """An exemplar memory."""
+
+    memory: Count = 2000  # images in all, shared out equally among the classes seen
+    selection: Literal["first", "herding"] = "first"  # first: in the order of the data set, as ARI released
+
+
+class TaskModelOptions(RehearsalOptions):
+    """Task-specific models and their fusion, ARI's and iTAML's; the readings are those of dossier 1.5."""
+
+    fusion: Literal["paper", "intent", "literal", "average"]
+    rate: Literal["constant", "exponential"]  # what is taken of the fused model: gamma, or exp(-beta * session / tasks), A7
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    beta: NotNegative = 1.0
+    distance: Literal["relative", "mean", "raw"] = "relative"  # fusion paper: what the softmax is of, A4
+    granularity: Literal["model", "tensor"] = "model"  # fusion paper: one weight a model, or one a tensor, A5
+    regulariser: NotNegative = 0.0  # coefficient of Eq. 7's distances, A2; released: none
+    attack: Literal["none", "one-minus", "one-minus-square", "reciprocal"]  # the background mask B of Eq. 1
+    epsilon: Positive = 8 / 255  # in units of images in [0, 1]
+    perturbation: Literal["paper", "released"] = "paper"  # released: random start, clamped to epsilon, A11, A12
+    updates: Literal["clean-then-attacked", "attacked-only"] = "clean-then-attacked"  # attacked-only: Algorithm 1, A8
+    attack_model: Literal["updated", "base"] = "updated"  # after the clean update (released), or before, all tasks at once
+    statistics: Literal["training", "released"] = "training"  # released: the attack's own pass moves batch statistics too
+    meta_epochs: Annotated[int, Field(ge=0)] = 0  # of a lasting pass over the memory behind each task, A10
+    adapt_epochs: Count = 1
+    adapt_rate: Positive = 1e-3
+    adapt_batch: Count = 64
+
+
+class AriOptions(TaskModelOptions):
+    """ARI, anti-retroactive interference."""
+
+    fusion: Literal["paper", "intent", "literal", "average"] = "paper"
+    rate: Literal["constant", "exponential"] = "constant"
+    attack: Literal["none", "one-minus", "one-minus-square", "reciprocal"] = "one-minus-square"
+
+
+class ItamlOptions(TaskModelOptions):
+    """iTAML: ARI without attack and with plain averaging."""
+
+    fusion: Literal["paper", "intent", "literal", "average"] = "average"
+    rate: Literal["constant", "exponential"] = "exponential"
+    attack: Literal["none"] = "none"
+
+
+Stage = Literal["learn", "prune", "consolidate", "metatrain", "remember", "adapt"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +180,12 @@ STAGES: dict[str, StageKind] = {
     "learn": StageKind("Learn one task from the state the last one left.", trains=True),
     "prune": StageKind("Prune what one task does not need, in rounds with retraining.", trains=True),
     "consolidate": StageKind("Add the importance of one task's weights to that of the earlier tasks.", trains=False),
+    "metatrain": StageKind("Train the base model on the exemplars of all tasks seen.", trains=True),
+    "remember": StageKind("Choose the exemplars that one task leaves in the memory.", trains=False),
+    "adapt": StageKind("Tune copies of the base model to each task's exemplars, for testing.", trains=False),
 }
+
+TASK_MODELS: tuple[Stage, ...] = ("learn", "metatrain", "remember", "adapt")
 
 
 @dataclass(frozen=True)
@@ -164,4 +214,12 @@ METHODS: dict[str, Method] = {
     "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",), networks=("mlp",)),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
     "anpyc-compression": Method("lifelong.methods.anpyc.compression", ("learn",), CompressionOptions, heads=("shared",)),
+    "ari": Method(
+        "lifelong.methods.ari.stages",
+        TASK_MODELS,
+        AriOptions,
+        heads=("all-classes",),
+        networks=("attention-mlp", "attention-resnet18"),
+    ),
+    "itaml": Method("lifelong.methods.ari.stages", TASK_MODELS, ItamlOptions, heads=("all-classes",)),
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lifelong.config.networks import Normalisation
+from lifelong.networks.base import Network
+
 
 class SpatialAttention(nn.Module):
     """A = sigmoid(conv7x7([mean; max])), or sigmoid(BN(sigmoid(conv7x7(...)))) where `double` (ARI's ResNet as released).
@@ -23,6 +26,17 @@ class SpatialAttention(nn.Module):
         return attention if self.norm is None else torch.sigmoid(self.norm(attention))
 
 
+class AttentiveNetwork(Network):
+    """A network that weighs its first layer by spatial attention."""
+
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [n, d] of images [n, C, H, W] in [0, 1], and the attention A [n, 1, h, w] in (0, 1) behind them."""
+        raise NotImplementedError
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.attended(images)[0]
+
+
 class Normalise(nn.Module):
     """(x - mean) / deviation by channel, inside the network: so an attack and its bounds are in units of the image."""
 
@@ -33,3 +47,7 @@ class Normalise(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return (images - self.get_buffer("mean")) / self.get_buffer("deviation")
+
+
+def normalisation(settings: Normalisation | None) -> nn.Module | None:
+    return Normalise(settings.mean, settings.deviation) if settings else None

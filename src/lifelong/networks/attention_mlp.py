@@ -10,47 +10,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.networks.attention import Normalise, SpatialAttention
+from lifelong.config.networks import AttentionMlpNetwork
+from lifelong.networks.attention import AttentiveNetwork, SpatialAttention, normalisation
 from lifelong.networks.layers import Linear
 
 
-class AttentionMlp(nn.Module):
+class AttentionMlp(AttentiveNetwork):
     """x := A(conv3x3(x)) * x with the convolution 1 -> 3 channels used for A alone, ReLU layers, heads without bias."""
 
     def __init__(
-        self,
-        shape: Sequence[int],
-        hidden: Sequence[int],
-        head_sizes: Sequence[int],
-        mean: list[float],
-        deviation: list[float],
+        self, shape: Sequence[int], hidden: Sequence[int], head_sizes: Sequence[int], normalise: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.normalise = Normalise(mean, deviation)
+        self.normalise = normalise or nn.Identity()
         self.stem = nn.Conv2d(shape[0], 3, 3, padding=1, bias=False)
         self.attend = SpatialAttention()
         widths = [math.prod(shape), *hidden]
         self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))
         self.heads = nn.ModuleList(Linear(widths[-1], size, bias=False) for size in head_sizes)
 
-    def attention(self, images: Tensor) -> Tensor:
-        """A [n, 1, H, W]."""
-        return self.attend(self.stem(self.normalise(images)))
-
-    def features(self, images: Tensor) -> Tensor:
-        """[n, C, H, W] in [0, 1] -> [n, last hidden width]."""
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = self.normalise(images)
-        x = (self.attend(self.stem(x)) * x).flatten(1)
+        attention = self.attend(self.stem(x))
+        x = (attention * x).flatten(1)
         for layer in self.hidden:
             x = F.relu(layer(x))
-        return x
+        return x, attention
 
 
-@torch.no_grad()
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Weights and biases uniform in +-1/sqrt(fan-in), torch's default."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            for parameter in layer.parameters():
-                parameter.uniform_(-bound, bound, generator=generator)
+def build(
+    settings: AttentionMlpNetwork, image_shape: Sequence[int], head_sizes: Sequence[int], generator: torch.Generator
+) -> AttentionMlp:
+    """An initialised network: weights and biases uniform in +-1/sqrt(fan-in), torch's default."""
+    network = AttentionMlp(image_shape, settings.hidden, head_sizes, normalisation(settings.normalise))
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                for parameter in layer.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+    return network

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,12 +48,6 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, tracked in zip(layers, before, strict=True):
             layer.track_running_stats = tracked
-
-
-def input_gradient(logits: Tensor, images: Tensor, labels: Tensor, keep_graph: bool = False) -> Tensor:
-    """dG/dx of G, the mean cross-entropy over all classes, seen or not (dossier 1.3)."""
-    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels), images, retain_graph=keep_graph)
-    return gradient
 
 
 def at_image_size(attention: Tensor, images: Tensor) -> Tensor:

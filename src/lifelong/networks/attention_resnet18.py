@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.networks.attention import Normalise, SpatialAttention
+from lifelong.config.networks import AttentionResNet18Network
+from lifelong.networks.attention import AttentiveNetwork, SpatialAttention, normalisation
 from lifelong.networks.layers import Linear
 
 
@@ -49,7 +50,7 @@ class GeneralisedMean(nn.Module):
         return x.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
 
 
-class ResNet18(nn.Module):
+class AttentionResNet18(AttentiveNetwork):
     """Four stages of two basic blocks; `narrow` chooses between the two shapes of the module's text."""
 
     def __init__(
@@ -58,12 +59,13 @@ class ResNet18(nn.Module):
         widths: Sequence[int],
         head_sizes: Sequence[int],
         narrow: bool,
-        mean: list[float],
-        deviation: list[float],
+        shrink: int = 1,
+        normalise: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.narrow = narrow
-        self.normalise = Normalise(mean, deviation)
+        self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
+        self.normalise = normalise or nn.Identity()
         kernel, stride = (3, 1) if narrow else (7, 2)
         self.conv0 = nn.Conv2d(channels, widths[0], kernel, stride, padding=kernel // 2, bias=narrow)
         self.attend = SpatialAttention(double=narrow)
@@ -82,17 +84,9 @@ class ResNet18(nn.Module):
         self.pool: nn.Module = GeneralisedMean() if narrow else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.heads = nn.ModuleList(Linear(before, size, bias=not narrow) for size in head_sizes)
 
-    def _first(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.conv0(self.normalise(images).contiguous(memory_format=torch.channels_last))
-        return x, self.attend(x)
-
-    def attention(self, images: Tensor) -> Tensor:
-        """A [n, 1, h, w], of the size that the first convolution gives."""
-        return self._first(images)[1]
-
-    def features(self, images: Tensor) -> Tensor:
-        """[n, C, H, W] in [0, 1] -> [n, last width]."""
-        x, attention = self._first(images)
+    def attended(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.conv0(self.normalise(self.shrink(images)).contiguous(memory_format=torch.channels_last))
+        attention = self.attend(x)
         x = F.relu(self.bn0(attention * x))
         if not self.narrow:
             x = F.max_pool2d(x, 3, 2, padding=1)
@@ -100,19 +94,25 @@ class ResNet18(nn.Module):
             x = stage(x)
             if self.narrow and number in (1, 2):
                 x = F.max_pool2d(x, 2)
-        return self.pool(x)
+        return self.pool(x), attention
 
 
-@torch.no_grad()
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Convolutions normal with deviation sqrt(2 / fan-out), their biases and linear layers uniform in +-1/sqrt(fan-in)."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            if isinstance(layer, nn.Conv2d):
-                fan_out = layer.weight.shape[0] * layer.weight[0, 0].numel()
-                layer.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
-            else:
-                layer.weight.uniform_(-bound, bound, generator=generator)
-            if layer.bias is not None:
-                layer.bias.uniform_(-bound, bound, generator=generator)
+def build(
+    settings: AttentionResNet18Network, image_shape: Sequence[int], head_sizes: Sequence[int], generator: torch.Generator
+) -> AttentionResNet18:
+    """An initialised network: convolutions normal with deviation sqrt(2 / fan-out), all else uniform in +-1/sqrt(fan-in)."""
+    narrow = settings.shape == "narrow"
+    normalise = normalisation(settings.normalise)
+    network = AttentionResNet18(image_shape[0], settings.widths, head_sizes, narrow, settings.shrink, normalise)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                if isinstance(layer, nn.Conv2d):
+                    fan_out = layer.weight.shape[0] * layer.weight[0, 0].numel()
+                    layer.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+                else:
+                    layer.weight.uniform_(-bound, bound, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.uniform_(-bound, bound, generator=generator)
+    return network
