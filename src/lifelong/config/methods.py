@@ -127,17 +127,19 @@ class RehearsalOptions(Section):
     selection: Literal["first", "herding"] = "first"  # first: in the order of the data set, as ARI released
 
 
-class TaskModelOptions(RehearsalOptions):
-    """Task-specific models and their fusion, ARI's and iTAML's; the readings are those of dossier 1.5."""
+class AriOptions(RehearsalOptions):
+    """ARI, anti-retroactive interference: task-specific models, their fusion, the background attack (dossier 1.5)."""
 
-    fusion: Literal["paper", "intent", "literal", "average"]
-    rate: Literal["constant", "exponential"]  # what is taken of the fused model: gamma, or exp(-beta * session / tasks), A7
+    fusion: Literal["paper", "intent", "literal", "average"] = "paper"
+    rate: Literal["constant", "exponential"] = (
+        "constant"  # what is taken of the fused model: gamma, or exp(-beta * session / tasks), A7
+    )
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     beta: NotNegative = 1.0
     distance: Literal["relative", "mean", "raw"] = "relative"  # fusion paper: what the softmax is of, A4
     granularity: Literal["model", "tensor"] = "model"  # fusion paper: one weight a model, or one a tensor, A5
     regulariser: NotNegative = 0.0  # coefficient of Eq. 7's distances, A2; released: none
-    attack: Literal["none", "one-minus", "one-minus-square", "reciprocal"]  # the background mask B of Eq. 1
+    attack: Literal["none", "one-minus", "one-minus-square", "reciprocal"] = "one-minus-square"  # mask B of Eq. 1
     epsilon: Positive = 8 / 255  # in units of images in [0, 1]
     perturbation: Literal["paper", "released"] = "paper"  # released: random start, clamped to epsilon, A11, A12
     updates: Literal["clean-then-attacked", "attacked-only"] = "clean-then-attacked"  # attacked-only: Algorithm 1, A8
@@ -149,15 +151,7 @@ class TaskModelOptions(RehearsalOptions):
     adapt_batch: Count = 64
 
 
-class AriOptions(TaskModelOptions):
-    """ARI, anti-retroactive interference."""
-
-    fusion: Literal["paper", "intent", "literal", "average"] = "paper"
-    rate: Literal["constant", "exponential"] = "constant"
-    attack: Literal["none", "one-minus", "one-minus-square", "reciprocal"] = "one-minus-square"
-
-
-class ItamlOptions(TaskModelOptions):
+class ItamlOptions(AriOptions):
     """iTAML: ARI without attack and with plain averaging."""
 
     fusion: Literal["paper", "intent", "literal", "average"] = "average"

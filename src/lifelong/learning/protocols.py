@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lifelong.config.schema import Heads
+
 CHUNKS = (1, 5, 20, 100)
 
 
@@ -39,3 +41,26 @@ def chunk_answers(guessed: Tensor, task: int, told: Tensor, classes_per_task: in
     wrong no answer can be.
     """
     return torch.where(guessed == task, told + task * classes_per_task, -1)
+
+
+def protocols(heads: Heads) -> list[str]:
+    """Names of the protocols whose accuracies are kept: with one head over all classes the guessing ones too."""
+    guessing = [f"{what}_{p}" for p in CHUNKS for what in ("chunk", "task_prediction")] if heads == "all-classes" else []
+    return ["task_incremental", "class_incremental", *guessing]
+
+
+def guessing_answers(
+    all_logits: Tensor, told: Tensor, targets: Tensor, order: Tensor, candidates: int, task: int, classes_per_task: int
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """`chunk_p` and `task_prediction_p` -> (predicted, expected) for images [n] of one task, asked in `order`.
+
+    `told` are the answers once the task is told, `targets` the labels, both within the task. The first `candidates` tasks
+    compete: those seen, and the task asked about where it is still to come (which GEM's forward transfer wants).
+    """
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for chunk in CHUNKS:
+        guessed = guessed_tasks(all_logits, order, candidates, classes_per_task, chunk)
+        answers = chunk_answers(guessed, task, told, classes_per_task)
+        found[f"chunk_{chunk}"] = (answers, targets + task * classes_per_task)
+        found[f"task_prediction_{chunk}"] = (guessed, torch.full_like(guessed, task))
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from lifelong.config.methods import TaskModelOptions
+from lifelong.config.methods import AriOptions
 from lifelong.config.schema import Training
 from lifelong.data.tensors import Split
 from lifelong.learning.evaluation import features
@@ -88,6 +88,6 @@ def _memory(job: Job, state: State, network: Network) -> Memory:
     return grown(state["memory"] or None, train, job.task.index, job.classes_per_task, options.memory, by)
 
 
-def _options(job: Job) -> TaskModelOptions:
-    assert isinstance(job.experiment.options, TaskModelOptions)
+def _options(job: Job) -> AriOptions:
+    assert isinstance(job.experiment.options, AriOptions)
     return job.experiment.options

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.methods import TaskModelOptions
+from lifelong.config.methods import AriOptions
 from lifelong.learning.fit import Update
 from lifelong.learning.losses import slice_cross_entropy
 from lifelong.learning.optimisers import Optimiser
@@ -48,9 +48,7 @@ class TaskModels(Update):
     and batch normalisation's running statistics take no part in the fusion, both as released.
     """
 
-    def __init__(
-        self, network: Network, options: TaskModelOptions, classes_per_task: int, session: int, sessions: int
-    ) -> None:
+    def __init__(self, network: Network, options: AriOptions, classes_per_task: int, session: int, sessions: int) -> None:
         self.network = network
         self.options = options
         self.classes_per_task = classes_per_task
