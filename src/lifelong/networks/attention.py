@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lifelong.config.networks import Normalisation
 from lifelong.networks.base import Network
+from lifelong.networks.layers import FewChannelConvolution
 
 
 class SpatialAttention(nn.Module):
@@ -17,7 +18,7 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, double: bool = False) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.convolution = FewChannelConvolution(2, 1, 7)
         self.norm = nn.BatchNorm2d(1) if double else None
 
     def forward(self, x: Tensor) -> Tensor:

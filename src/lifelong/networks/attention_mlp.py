@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lifelong.config.networks import AttentionMlpNetwork
 from lifelong.networks.attention import AttentiveNetwork, SpatialAttention, normalisation
-from lifelong.networks.layers import Linear
+from lifelong.networks.layers import FewChannelConvolution, Linear
 
 
 class AttentionMlp(AttentiveNetwork):
@@ -23,7 +23,7 @@ class AttentionMlp(AttentiveNetwork):
     ) -> None:
         super().__init__()
         self.normalise = normalise or nn.Identity()
-        self.stem = nn.Conv2d(shape[0], 3, 3, padding=1, bias=False)
+        self.stem = FewChannelConvolution(shape[0], 3, 3)
         self.attend = SpatialAttention()
         widths = [math.prod(shape), *hidden]
         self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(widths))

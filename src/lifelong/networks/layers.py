@@ -57,6 +57,38 @@ class Linear(nn.Linear):
         return _Affine.apply(input, self.weight, self.bias)
 
 
+class _Convolution(torch.autograd.Function):
+    """Convolution of stride 1 that keeps the size; dz/dx is the convolution of g by the mirrored, transposed kernel."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor) -> Tensor:
+        context.save_for_backward(x, weight)
+        return nn.functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        wants_x, wants_weight = context.needs_input_grad
+        padding = weight.shape[-1] // 2
+        by_x = nn.functional.conv2d(g, weight.flip(2, 3).transpose(0, 1), padding=padding) if wants_x else None
+        shape = list(weight.shape)
+        return by_x, nn.grad.conv2d_weight(x, shape, g, padding=padding) if wants_weight else None
+
+
+class FewChannelConvolution(nn.Conv2d):
+    """nn.Conv2d of odd kernel, stride 1, same size, without bias, for one to three channels.
+
+    oneDNN's gradient by the input of so few channels costs some ten times a forward pass; here it is one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _Convolution.apply(input, self.weight)
+
+
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Each value is 0 with probability p, else x / (1 - p), while training; x itself otherwise."""
     if not training or p == 0:
