@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 _LARGE = 1 << 20
 """Multiplications below which oneDNN's fixed cost outweighs its speed."""
@@ -72,8 +73,7 @@ class _Convolution(torch.autograd.Function):
         wants_x, wants_weight = context.needs_input_grad
         padding = weight.shape[-1] // 2
         by_x = nn.functional.conv2d(g, weight.flip(2, 3).transpose(0, 1), padding=padding) if wants_x else None
-        shape = list(weight.shape)
-        return by_x, nn.grad.conv2d_weight(x, shape, g, padding=padding) if wants_weight else None
+        return by_x, conv2d_weight(x, list(weight.shape), g, padding=padding) if wants_weight else None
 
 
 class FewChannelConvolution(nn.Conv2d):
