@@ -28,7 +28,7 @@ def learn(job: Job, state: State | None) -> State:
     memory = state["memory"] if state else {}
     update = TaskModels(network, _options(job), job.classes_per_task, job.task.index, job.tasks)
     train = rehearsed(job.task.train, job.task.index, job.classes_per_task, memory or None)
-    job.fit(network, train=train, update=update)
+    job.fit(network, train=train, update=update, trainable=[name for name, _ in network.named_parameters()])
     return {"network": weights(network), "memory": memory}
 
 
