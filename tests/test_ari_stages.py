@@ -127,8 +127,9 @@ def literal_by_hand(job: Job, before: State, epochs: int) -> dict[str, Tensor]:
             fresh = False
         with torch.no_grad():
             # As one vector: how a product is rounded depends on where in a vectorised loop it stands.
-            both = [torch.cat([tensor.flatten() for tensor in tensors]) for tensors in (base, parameters)]
-            out = torch.lerp(*both, float(np.exp(-job.task.index / 3))).split([p.numel() for p in parameters])
+            start, last = (torch.cat([tensor.flatten() for tensor in tensors]) for tensors in (base, parameters))
+            share = float(np.exp(-job.task.index / 3))
+            out = torch.lerp(start, last, share).split([p.numel() for p in parameters])
             for p, part in zip(parameters, out, strict=True):
                 p.copy_(part.view_as(p))
     return weights(network)

@@ -127,6 +127,24 @@ class RehearsalOptions(Section):
     selection: Literal["first", "herding"] = "first"  # first: in the order of the data set, as ARI released
 
 
+class GemOptions(RehearsalOptions):
+    """GEM, gradient episodic memory."""
+
+    margin: NotNegative = 0.5  # lower bound on the multipliers, the released memory strength
+
+
+class AgemOptions(RehearsalOptions):
+    """A-GEM, averaged gradient episodic memory."""
+
+    reference_batch: Count = 256  # images a reference gradient
+
+
+class IcarlOptions(RehearsalOptions):
+    """iCaRL."""
+
+    selection: Literal["first", "herding"] = "herding"
+
+
 class AriOptions(RehearsalOptions):
     """ARI, anti-retroactive interference: task-specific models, their fusion, the background attack (dossier 1.5)."""
 
@@ -179,6 +197,8 @@ STAGES: dict[str, StageKind] = {
     "adapt": StageKind("Tune copies of the base model to each task's exemplars, for testing.", trains=False),
 }
 
+OVER_TASKS: tuple[Heads, ...] = ("all-classes", "per-task", "shared")
+REHEARSAL: tuple[Stage, ...] = ("learn", "remember")
 TASK_MODELS: tuple[Stage, ...] = ("learn", "metatrain", "remember", "adapt")
 
 
@@ -208,6 +228,10 @@ METHODS: dict[str, Method] = {
     "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",), networks=("mlp",)),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
     "anpyc-compression": Method("lifelong.methods.anpyc.compression", ("learn",), CompressionOptions, heads=("shared",)),
+    "er": Method("lifelong.methods.baselines.er", REHEARSAL, RehearsalOptions, heads=OVER_TASKS),
+    "gem": Method("lifelong.methods.baselines.gem", REHEARSAL, GemOptions, heads=OVER_TASKS),
+    "agem": Method("lifelong.methods.baselines.agem", REHEARSAL, AgemOptions, heads=OVER_TASKS),
+    "icarl": Method("lifelong.methods.baselines.icarl", REHEARSAL, IcarlOptions, heads=("all-classes",)),
     "ari": Method(
         "lifelong.methods.ari.stages",
         TASK_MODELS,

@@ -11,15 +11,17 @@ import torch
 from lifelong.config.methods import AriOptions
 from lifelong.config.schema import Training
 from lifelong.data.tensors import Split
-from lifelong.learning.evaluation import features
-from lifelong.learning.exemplars import Memory, grown, of_task, rehearsed
+from lifelong.learning.exemplars import of_task, rehearsed
 from lifelong.learning.fit import Objective
 from lifelong.learning.job import Job, State, weights
 from lifelong.learning.losses import slice_cross_entropy
 from lifelong.learning.optimisers import Optimiser
+from lifelong.learning.rehearsal import all_names, chosen_memory, remember
 from lifelong.methods.ari.step import TaskModels
 from lifelong.networks.base import Network
 from lifelong.randomness import derived_seed
+
+__all__ = ["adapt", "learn", "metatrain", "remember"]
 
 
 def learn(job: Job, state: State | None) -> State:
@@ -28,7 +30,7 @@ def learn(job: Job, state: State | None) -> State:
     memory = state["memory"] if state else {}
     update = TaskModels(network, _options(job), job.classes_per_task, job.task.index, job.tasks)
     train = rehearsed(job.task.train, job.task.index, job.classes_per_task, memory or None)
-    job.fit(network, train=train, update=update, trainable=[name for name, _ in network.named_parameters()])
+    job.fit(network, train=train, update=update, trainable=all_names(network))
     return {"network": weights(network), "memory": memory}
 
 
@@ -38,15 +40,11 @@ def metatrain(job: Job, state: State) -> State:
     The task's own exemplars are not chosen yet: they are taken as `remember` will take them.
     """
     network = job.network(state)
-    memory = _memory(job, state, network)
+    memory = chosen_memory(job, state)
     split = Split(memory["images"], memory["labels"])
-    job.fit(network, train=split, objective=_objective(job, network), epochs=_options(job).meta_epochs)
+    epochs = _options(job).meta_epochs
+    job.fit(network, train=split, objective=_objective(job, network), trainable=all_names(network), epochs=epochs)
     return {"network": weights(network), "memory": state["memory"]}
-
-
-def remember(job: Job, state: State) -> State:
-    """Cut the memory to the new quota and add this task's exemplars."""
-    return {"network": state["network"], "memory": _memory(job, state, job.network(state))}
 
 
 def adapt(job: Job, state: State) -> State:
@@ -80,12 +78,6 @@ def _tune(network: Network, split: Split, job: Job, budget: Training, task: int)
 
 def _objective(job: Job, network: Network) -> Objective:
     return lambda images, labels: slice_cross_entropy(network.all_logits(images), labels, job.classes_per_task)
-
-
-def _memory(job: Job, state: State, network: Network) -> Memory:
-    options, train = _options(job), job.task.train
-    by = features(network, train) if options.selection == "herding" else None
-    return grown(state["memory"] or None, train, job.task.index, job.classes_per_task, options.memory, by)
 
 
 def _options(job: Job) -> AriOptions:
