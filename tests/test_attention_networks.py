@@ -40,7 +40,8 @@ def test_shapes_and_that_attention_is_a_share(shape: str) -> None:
     features, attention = network.attended(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, 5)
     assert attention.shape == (2, 1, 32, 32) if shape == "narrow" else (2, 1, 16, 16)
-    assert 0 < attention.min() and attention.max() < 1
+    assert attention.min() > 0
+    assert attention.max() < 1
     assert network.all_logits(torch.rand(2, 3, 32, 32)).shape == (2, 7)
     shrunk = resnet("narrow", [2, 3, 4, 5], 7, shrink=2)
     assert shrunk.attended(torch.rand(2, 3, 32, 32))[1].shape == (2, 1, 16, 16)

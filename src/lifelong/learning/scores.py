@@ -30,11 +30,11 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     """Write scores.json and predictions.safetensors of one seed.
 
     scores.json holds, for `test` and `validation` and for each of `protocols`, R[i][j]: the accuracy on task j after
-    learning task i, null where there is no model (a joint learner has the last row alone; a candidate that
-    diverged none) or no such answer (class-incremental: tasks not yet seen, heads that tasks share); `initial`, the task-incremental test accuracy on each
-    task of the network before it learnt anything; and `initial_by_protocol`, the same under protocols that guess the task.
-    The predictions are int16 [n]: `after-i.on-j.task` within task j, `after-i.on-j.class` numbered over all tasks,
-    `after-i.on-j.task_prediction_p` the task guessed in chunks of p.
+    learning task i, null where there is no model (a joint learner has the last row alone; a candidate that diverged none)
+    or no such answer (class-incremental: tasks not yet seen, heads that tasks share); `initial`, the task-incremental test
+    accuracy on each task of the network before it learnt anything; and `initial_by_protocol`, the same under protocols that
+    guess the task. The predictions are int16 [n]: `after-i.on-j.task` within task j, `after-i.on-j.class` numbered over
+    all tasks, `after-i.on-j.task_prediction_p` the task guessed in chunks of p.
     """
     torch.set_num_threads(threads)
     images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
