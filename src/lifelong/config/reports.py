@@ -23,6 +23,24 @@ class ComparisonOptions(Section):
     printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
 
 
+class ProtocolsOptions(Section):
+    """Experiments under every protocol side by side."""
+
+    printed: Name | None = None  # the published table whose values are held against every protocol
+
+
+class StepsOptions(Section):
+    """Mean accuracy on the tasks seen, after each task, under every protocol."""
+
+    printed: Name | None = None
+
+
+class AttentionOptions(Section):
+    """Where an attentive network looks, on validation images of the first experiment."""
+
+    images: Count = 5
+
+
 class FigureOptions(Section):
     """A figure."""
 
@@ -104,6 +122,10 @@ REPORT_KINDS: dict[str, ReportKind] = {
         "lifelong.paper.compression", ("states", "scores"), ("csv",), Section, methods=("anpyc-compression",)
     ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
+    "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), ("csv", "json", "png"), ProtocolsOptions),
+    "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
+    "ari-distances": ReportKind("lifelong.paper.ari.distances", ("states",), ("csv", "png")),
+    "ari-attention": ReportKind("lifelong.paper.ari.attention", ("states",), ("csv", "png"), AttentionOptions),
 }
 
 
