@@ -77,7 +77,7 @@ def write(settings: Settings, report: Report) -> None:
     header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]
     text = (
         f"# {report.title}\n\n{table(header, body)}\nPercent of the pixels whose attention lies in each part, and 100 times "
-        "the deviation over the pixels; the first seed's model after the last task, one validation image a task in turn. The "
-        f"printed rows are of CIFAR-100's network; its first two are not legible. Machine: {machine()}.\n"
+        "the deviation over the pixels; the first seed's model after the last task, one validation image a task in turn. "
+        f"The printed rows are of CIFAR-100's network; its first two are not legible. Machine: {machine()}.\n"
     )
     write_text(layout.report(report.name, "md"), text)
