@@ -172,7 +172,8 @@ def main(quick: bool, output: Path | None) -> None:
     load = os.getloadavg()[0]
     parts.append(
         f"`copies` gives the same weights within 1e-4 after three mini-batches. Medians of {rounds} rounds in turn, "
-        f"processor time of one thread, torch {torch.__version__}, Python {platform.python_version()}, {machine()}, load {load:.1f}.\n"
+        "processor time of one thread. "
+        f"torch {torch.__version__}, Python {platform.python_version()}, {machine()}, load {load:.1f}.\n"
     )
     text = "\n".join(parts)
     click.echo(text)
