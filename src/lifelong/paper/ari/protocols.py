@@ -105,5 +105,5 @@ def _figure(report: Report, cells: list[dict[str, Any]]) -> None:
         axes.bar(places, means, 0.8 / len(shown), yerr=deviations, label=protocol)
     axes.set_xticks(range(len(rows)), rows, rotation=30, ha="right")
     axes.set(ylabel="ACC (%)", title=report.title)
-    axes.legend(ncols=3, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=len(shown), fontsize="small")
     write_figure(layout.report(report.name, "png"), figure)
