@@ -52,6 +52,7 @@ class Scenario(Section):
     class_order_seed: Seed | None = None  # none: the data set's own order
     permutation: Literal["released", "numpy"] | None = None
     permutation_seed: Seed | None = None
+    backgrounds: Literal["shared", "distinct"] | None = None  # synthetic ones behind the images, see data/backgrounds
     validation: Validation
 
     @model_validator(mode="after")
