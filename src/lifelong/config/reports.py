@@ -122,10 +122,12 @@ REPORT_KINDS: dict[str, ReportKind] = {
         "lifelong.paper.compression", ("states", "scores"), ("csv",), Section, methods=("anpyc-compression",)
     ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
-    "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), ("csv", "json", "png"), ProtocolsOptions),
+    "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
     "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
-    "ari-distances": ReportKind("lifelong.paper.ari.distances", ("states",), ("csv", "png")),
-    "ari-attention": ReportKind("lifelong.paper.ari.attention", ("states",), ("csv", "png"), AttentionOptions),
+    "ari-distances": ReportKind("lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml")),
+    "ari-attention": ReportKind(
+        "lifelong.paper.ari.attention", ("last-state", "data"), ("csv", "png"), AttentionOptions, methods=("ari",)
+    ),
 }
 
 

@@ -11,7 +11,9 @@ from lifelong import layout
 from lifelong.artifacts import read_info, write_text
 from lifelong.config import Experiment, Report, Settings
 from lifelong.config.reports import AttentionOptions
-from lifelong.paper.markdown import csv_text, machine, table, write_figure
+from lifelong.paper.ari.drawing import write_figure
+from lifelong.paper.cells import write_csv
+from lifelong.paper.markdown import machine, table
 from lifelong.stages import final_state
 
 EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -38,7 +40,7 @@ def write(settings: Settings, report: Report) -> None:
     body = []
     figure = Figure(figsize=(2 * count, 6 * len(report.experiments)), layout="constrained")
     panels = figure.subplots(3 * len(report.experiments), count, squeeze=False)
-    for number, (label, name) in enumerate(report.experiments.items()):
+    for number, (label, name) in enumerate(report.single().items()):
         images, attention, mask = looked_at(settings.experiment(name), count)
         found = [shares(one) for one in attention]
         for part in found[0]:
@@ -55,7 +57,7 @@ def write(settings: Settings, report: Report) -> None:
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
     write_figure(layout.report(report.name, "png"), figure)
-    write_text(layout.report(report.name, "csv"), csv_text(["row", "image", "part", "percent"], rows))
+    write_csv(layout.report(report.name, "csv"), ["row", "image", "part", "percent"], rows, ".4f")
     if count == len(PRINTED["std"]):
         body += [["Printed", part, *(f"{value:.2f}" for value in values)] for part, values in PRINTED.items()]
     header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]

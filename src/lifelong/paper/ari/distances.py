@@ -14,7 +14,9 @@ import numpy as np
 from lifelong import layout
 from lifelong.artifacts import write_text
 from lifelong.config import Report, Settings
-from lifelong.paper.markdown import csv_text, machine, table, write_figure
+from lifelong.paper.ari.drawing import write_figure
+from lifelong.paper.cells import write_csv
+from lifelong.paper.markdown import machine, table
 
 NOTES = """\
 Mean |phi_i - phi_base| over all parameters, averaged over the mini-batches of an epoch and over the seeds, in units of
@@ -32,7 +34,7 @@ def write(settings: Settings, report: Report) -> None:
     panels = figure.subplots(1, len(report.experiments), sharey=True, squeeze=False)[0]
     rows: list[dict[str, Any]] = []
     body = []
-    for axes, (label, name) in zip(panels, report.experiments.items(), strict=True):
+    for axes, (label, name) in zip(panels, report.single().items(), strict=True):
         experiment = settings.experiment(name)
         last = experiment.tasks[-1]
         for task in experiment.tasks:
@@ -49,7 +51,7 @@ def write(settings: Settings, report: Report) -> None:
         axes.set(title=label, xlabel="Epoch", ylabel="Mean distance to the base", yscale="log")
         axes.legend(fontsize="x-small")
     write_figure(layout.report(report.name, "png"), figure)
-    write_text(layout.report(report.name, "csv"), csv_text(["row", "task", "epoch", "distance", "learning_rate"], rows))
+    write_csv(layout.report(report.name, "csv"), ["row", "task", "epoch", "distance", "learning_rate"], rows, ".4f")
     header = ["Run", "Task", "First epoch", "Last epoch", "Last / first", "Of it, beyond the learning rate's fall", "Seeds"]
     text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}\n{_mixing()}\nMachine: {machine()}.\n"
     write_text(layout.report(report.name, "md"), text)

@@ -8,8 +8,10 @@ from lifelong import layout
 from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import ProtocolsOptions
+from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.ari.words import NOTES, PROTOCOLS
-from lifelong.paper.markdown import csv_text, machine, table, write_figure
+from lifelong.paper.cells import write_csv
+from lifelong.paper.markdown import machine, table
 from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 
 METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
@@ -20,12 +22,10 @@ def write(settings: Settings, report: Report) -> None:
     assert isinstance(report.options, ProtocolsOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
     cells = [
-        cell
-        for label, name in report.experiments.items()
-        for cell in _cells(label, read_json(layout.summary(name)), printed)
+        cell for label, name in report.single().items() for cell in _cells(label, read_json(layout.summary(name)), printed)
     ]
     columns = ["row", "experiment", "protocol", "metric", "mean", "deviation", "n", "printed", "difference", "verdict"]
-    write_text(layout.report(report.name, "csv"), csv_text(columns, cells))
+    write_csv(layout.report(report.name, "csv"), columns, cells, ".4f")
     values: dict[str, Any] = {}
     for cell in cells:
         values.setdefault(cell["row"], {}).setdefault(cell["protocol"], {})[cell["metric"]] = round(cell["mean"], 4)
@@ -80,7 +80,7 @@ def _markdown(report: Report, cells: list[dict[str, Any]]) -> str:
         parts.append(f"## Which protocol the printed values fit\n\n{table(header, body)}")
     seeds = ", ".join(sorted({str(cell["n"]) for cell in cells}))
     parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {seeds}. Machine: {machine()}.\n")
-    body = [[label, name] for label, name in report.experiments.items()]
+    body = [[label, name] for label, name in report.single().items()]
     return "\n".join([*parts, table(["Row", "Experiment in params.yaml"], body)])
 
 

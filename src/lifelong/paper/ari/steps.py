@@ -11,8 +11,10 @@ from lifelong.artifacts import read_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import StepsOptions
 from lifelong.metrics import matrix
+from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.ari.words import NOTES, PROTOCOLS
-from lifelong.paper.markdown import csv_text, machine, table, write_figure
+from lifelong.paper.cells import write_csv
+from lifelong.paper.markdown import machine, table
 from lifelong.paper.verdicts import printed_table
 
 SHOWN = ("class_il", "chunk(1)", "chunk(20)", "task_oracle")
@@ -32,7 +34,7 @@ def write(settings: Settings, report: Report) -> None:
     assert isinstance(report.options, StepsOptions)
     found: dict[tuple[str, str], np.ndarray] = {}
     rows: list[dict[str, Any]] = []
-    for label, name in report.experiments.items():
+    for label, name in report.single().items():
         scores = {seed: read_json(layout.scores(name, seed))["test"] for seed in settings.experiment(name).seeds}
         for protocol, title in PROTOCOLS.items():
             curves = {seed: seen_so_far(one[protocol]) for seed, one in scores.items() if protocol in one}
@@ -44,7 +46,7 @@ def write(settings: Settings, report: Report) -> None:
                     {"row": label, "protocol": title, "seed": seed, "after": t + 1, "accuracy": value}
                     for t, value in enumerate(curve)
                 ]
-    write_text(layout.report(report.name, "csv"), csv_text(["row", "protocol", "seed", "after", "accuracy"], rows))
+    write_csv(layout.report(report.name, "csv"), ["row", "protocol", "seed", "after", "accuracy"], rows, ".4f")
     parts = [f"# {report.title}\n"]
     figure = Figure(figsize=(10, 7), layout="constrained")
     for axes, title in zip(figure.subplots(2, 2).flat, SHOWN, strict=True):
@@ -63,7 +65,7 @@ def write(settings: Settings, report: Report) -> None:
     if report.options.printed:
         parts.append(_printed(report.options.printed))
     parts.append(f"## How these were made\n\n{NOTES}\nTask t: mean over tasks 1 to t. Machine: {machine()}.\n")
-    body = [[label, name] for label, name in report.experiments.items()]
+    body = [[label, name] for label, name in report.single().items()]
     parts.append(table(["Row", "Experiment in params.yaml"], body))
     write_text(layout.report(report.name, "md"), "\n".join(parts))
 
