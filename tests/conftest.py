@@ -41,16 +41,18 @@ def tiny_experiment(
     dropout: float = 0.0,
     initialisation: str = "truncated-normal",
     seeds: int | list[int] = 1,
+    network: dict[str, Any] | None = None,
     **budget: Any,
 ) -> Experiment:
     """Three tasks of two classes, a 6-5 network, two epochs of mini-batches of eight; `budget` overrides Training."""
+    mlp = {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": initialisation}
     split = {"dataset": "digits", "kind": "split", "tasks": 3, "classes_per_task": 2, "validation": {"first": 9}}
     entry: dict[str, Any] = {"scenario": "three", "network": "net", "training": "short", "method": method, "seeds": seeds}
     entry |= {"options": options or {}} | ({"heads": heads} if heads else {})
     return config.settings(
         {
             "scenarios": {"three": scenario or split},
-            "networks": {"net": {"kind": "mlp", "hidden": [6, 5], "dropout": dropout, "initialisation": initialisation}},
+            "networks": {"net": network or mlp},
             "training": {"short": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2} | budget},
             "experiments": {"tiny": entry},
             "reports": {},

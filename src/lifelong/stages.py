@@ -26,14 +26,16 @@ def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:
 
 
 def final_state(experiment: Experiment, seed: int, task: int) -> Path:
-    """The file that holds what a task leaves."""
+    """The file that holds what a task leaves; in a branch, that of the trunk before it."""
+    if experiment.trunk is not None and task < experiment.branch_task:
+        return final_state(experiment.trunk, seed, task)
     return layout.state(experiment.name, seed, task, stages_of(experiment, task)[-1])
 
 
 def input_state(experiment: Experiment, seed: int, task: int, stage: str) -> Path | None:
     """The state a stage starts from: that of the stage before, or of the task before; none at the very start."""
     before = stages_of(experiment, task)
-    if stage not in before or task not in experiment.tasks:
+    if stage not in before or task not in experiment.tasks or task < experiment.branch_task:
         raise UserError(
             f"{experiment.name} has no stage {stage!r} of task {task}; its tasks are {list(experiment.tasks)} and the "
             f"stages of this one {', '.join(before) if task in experiment.tasks else '(none)'}"

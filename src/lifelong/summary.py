@@ -34,16 +34,23 @@ def summarise(experiment: Experiment) -> None:
                 [
                     all_metrics(
                         scores[seed][split][protocol],
-                        # b is known on the test split alone, where the task is told.
-                        scores[seed]["initial"] if (split, protocol) == ("test", "task_incremental") else None,
-                        _last_row(joint[seed][split][protocol]) if joint else None,
+                        _initial(scores[seed], protocol) if split == "test" else None,
+                        _last_row(joint[seed][split][protocol]) if joint and protocol in joint[seed][split] else None,
                     )
                     for seed in experiment.seeds
                 ]
             )
-            for protocol in ("task_incremental", "class_incremental")
+            for protocol in scores[experiment.seeds[0]][split]
         }
     write_json(layout.summary(experiment.name), summary)
+
+
+def _initial(scores: dict[str, Any], protocol: str) -> list[float] | None:
+    """b of fwt_gem: known on the test split, where the task is told or guessed."""
+    if protocol == "task_incremental":
+        initial: list[float] = scores["initial"]
+        return initial
+    return scores.get("initial_by_protocol", {}).get(protocol)
 
 
 def _over_seeds(by_seed: list[dict[str, float | None]]) -> dict[str, Any]:

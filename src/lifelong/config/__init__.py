@@ -18,6 +18,7 @@ from lifelong.config.reporting import Report, resolved_report
 from lifelong.config.schema import (
     CLASSES_OF_BUILT_IN,
     PARAMS_FILE,
+    Branch,
     ExperimentEntry,
     Folder,
     Grid,
@@ -49,6 +50,8 @@ class Experiment:
     grid: Grid | None = None
     candidates: tuple[str, ...] = ()  # experiments that the grid chooses from
     is_candidate: bool = False
+    trunk: Experiment | None = None  # the experiment whose tasks come first
+    branch_task: int = 0  # the first task that is this experiment's own
 
     @property
     def method(self) -> Method:
@@ -62,7 +65,8 @@ class Experiment:
 
     def parameters(self) -> dict[str, Any]:
         """All that decides the result of one seed, as JSON values. Names and the list of seeds are not in it."""
-        return {
+        trunk = {"trunk": self.trunk.parameters(), "branch_task": self.branch_task} if self.trunk else {}
+        return trunk | {
             "scenario": self.scenario.model_dump(),
             "dataset": self.dataset.model_dump() if self.dataset else self.scenario.dataset,
             "network": self.network.model_dump(),
@@ -156,6 +160,12 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
             faults.append(str(error).removeprefix(f"{source}: "))
     for name in experiments:
         faults += _joint_faults(experiments[name], params)
+    for name, entry in params.experiments.items():
+        if entry.branch is not None and name in experiments:
+            try:
+                experiments[name] = _branched(experiments[name], entry.branch, experiments, params, source)
+            except UserError as error:
+                faults.append(str(error).removeprefix(f"{source}: "))
     reports: dict[str, Report] = {}
     for section, entries in params.reports.items():
         for name, report in entries.items():
@@ -167,6 +177,28 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
     candidates = {c.name: c for experiment in experiments.values() for c in _candidates(experiment)}
     return Settings(params.datasets, params.scenarios, experiments, candidates, reports, params.tracking_uri)
+
+
+def _branched(
+    experiment: Experiment, branch: Branch, known: dict[str, Experiment], params: Params, source: str
+) -> Experiment:
+    """The experiment behind another one of the same kind, which may itself not be a branch."""
+    where = f"{source}: experiments.{experiment.name}.branch"
+    if branch.experiment not in known:
+        raise UserError(f"{where}.experiment: {branch.experiment!r} is unknown; {did_you_mean(branch.experiment, known)}")
+    trunk = known[branch.experiment]
+    for what in ("scenario_name", "method_name", "heads", "network", "dropout_at_test"):
+        ours, theirs = getattr(experiment, what), getattr(trunk, what)
+        if ours != theirs:
+            raise UserError(f"{where}: {trunk.name!r} has {what.removesuffix('_name')} {theirs!r}; expected {ours!r}")
+    if params.experiments[trunk.name].branch is not None or trunk.grid is not None or experiment.method.joint:
+        raise UserError(f"{where}: {trunk.name!r} is itself a branch, has a grid or learns all tasks at once; name another")
+    if branch.task >= experiment.scenario.tasks:
+        raise UserError(f"{where}.task: found {branch.task}; the last task is {experiment.scenario.tasks - 1}")
+    absent = [seed for seed in experiment.seeds if seed not in trunk.seeds]
+    if absent:
+        raise UserError(f"{where}: {trunk.name!r} lacks seeds {absent}; give it those seeds")
+    return replace(experiment, trunk=trunk, branch_task=branch.task)
 
 
 def _candidates(experiment: Experiment) -> list[Experiment]:

@@ -122,7 +122,66 @@ class CompressionOptions(Section):
     importance_batch: Count = 100
 
 
-Stage = Literal["learn", "prune", "consolidate", "slow", "fast", "dream", "fuse", "project"]
+class RehearsalOptions(Section):
+    """An exemplar memory."""
+
+    memory: Count = 2000  # images in all, shared out equally among the classes seen
+    selection: Literal["first", "herding"] = "first"  # first: in the order of the data set, as ARI released
+
+
+class GemOptions(RehearsalOptions):
+    """GEM, gradient episodic memory."""
+
+    margin: NotNegative = 0.5  # lower bound on the multipliers, the released memory strength
+
+
+class AgemOptions(RehearsalOptions):
+    """A-GEM, averaged gradient episodic memory."""
+
+    reference_batch: Count = 256  # images a reference gradient
+
+
+class IcarlOptions(RehearsalOptions):
+    """iCaRL."""
+
+    selection: Literal["first", "herding"] = "herding"
+
+
+class AriOptions(RehearsalOptions):
+    """ARI, anti-retroactive interference: task-specific models, their fusion, the background attack (dossier 1.5)."""
+
+    fusion: Literal["paper", "intent", "literal", "average"] = "paper"
+    rate: Literal["constant", "exponential"] = (
+        "constant"  # what is taken of the fused model: gamma, or exp(-beta * session / tasks), A7
+    )
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    beta: NotNegative = 1.0
+    distance: Literal["relative", "mean", "raw"] = "relative"  # fusion paper: what the softmax is of, A4
+    granularity: Literal["model", "tensor"] = "model"  # fusion paper: one weight a model, or one a tensor, A5
+    regulariser: NotNegative = 0.0  # coefficient of Eq. 7's distances, A2; released: none
+    attack: Literal["none", "one-minus", "one-minus-square", "reciprocal"] = "one-minus-square"  # mask B of Eq. 1
+    epsilon: Positive = 8 / 255  # in units of images in [0, 1]
+    perturbation: Literal["paper", "released"] = "paper"  # released: random start, clamped to epsilon, A11, A12
+    updates: Literal["clean-then-attacked", "attacked-only"] = "clean-then-attacked"  # attacked-only: Algorithm 1, A8
+    attack_model: Literal["updated", "base"] = "updated"  # after the clean update (released), or before, all tasks at once
+    statistics: Literal["training", "released"] = "training"  # released: the attack's own pass moves batch statistics too
+    meta_epochs: Annotated[int, Field(ge=0)] = 0  # of a lasting pass over the memory behind each task, A10
+    adapt_epochs: Count = 1
+    adapt_rate: Positive = 1e-3
+    adapt_batch: Count = 64
+
+
+class ItamlOptions(AriOptions):
+    """iTAML: ARI without attack and with plain averaging."""
+
+    fusion: Literal["paper", "intent", "literal", "average"] = "average"
+    rate: Literal["constant", "exponential"] = "exponential"
+    attack: Literal["none"] = "none"
+
+
+Stage = Literal[
+    "learn", "prune", "consolidate", "slow", "fast", "dream", "fuse", "project", "metatrain", "remember", "adapt"
+]
 
 
 @dataclass(frozen=True)
@@ -142,7 +201,14 @@ STAGES: dict[str, StageKind] = {
     "dream": StageKind("Make images that the network answers as one task asks, from the network alone.", trains=False),
     "fuse": StageKind("Make one model of the slow and the fast one.", trains=False),
     "project": StageKind("Find the input directions that the tasks so far do not use.", trains=False),
+    "metatrain": StageKind("Train the base model on the exemplars of all tasks seen.", trains=True),
+    "remember": StageKind("Choose the exemplars that one task leaves in the memory.", trains=False),
+    "adapt": StageKind("Tune copies of the base model to each task's exemplars, for testing.", trains=False),
 }
+
+OVER_TASKS: tuple[Heads, ...] = ("all-classes", "per-task", "shared")
+REHEARSAL: tuple[Stage, ...] = ("learn", "remember")
+TASK_MODELS: tuple[Stage, ...] = ("learn", "metatrain", "remember", "adapt")
 
 
 @dataclass(frozen=True)
@@ -162,6 +228,11 @@ class Method:
 def _unpruned(options: AnpycOptions, first: bool, last: bool) -> set[Stage]:
     """The last task is not pruned: no task comes to use the freed weights."""
     return set() if options.prunes and not last else {"prune"}
+
+
+def _unrehearsed(options: AriOptions, first: bool, last: bool) -> set[Stage]:
+    """Training on the memory is an option."""
+    return set() if options.meta_epochs else {"metatrain"}
 
 
 def _unsplit(options: Section, first: bool, last: bool) -> set[Stage]:
@@ -196,4 +267,17 @@ METHODS: dict[str, Method] = {
     "split2meta": Method(
         "lifelong.methods.split2meta.stages", ("slow", "fast", "dream", "fuse", "project"), Split2MetaOptions, **_SPLIT
     ),
+    "er": Method("lifelong.methods.baselines.er", REHEARSAL, RehearsalOptions, heads=OVER_TASKS),
+    "gem": Method("lifelong.methods.baselines.gem", REHEARSAL, GemOptions, heads=OVER_TASKS),
+    "agem": Method("lifelong.methods.baselines.agem", REHEARSAL, AgemOptions, heads=OVER_TASKS),
+    "icarl": Method("lifelong.methods.baselines.icarl", REHEARSAL, IcarlOptions, heads=("all-classes",)),
+    "ari": Method(
+        "lifelong.methods.ari.stages",
+        TASK_MODELS,
+        AriOptions,
+        heads=("all-classes",),
+        networks=("attention-mlp", "attention-resnet18"),
+        skipped=_unrehearsed,
+    ),
+    "itaml": Method("lifelong.methods.ari.stages", TASK_MODELS, ItamlOptions, heads=("all-classes",), skipped=_unrehearsed),
 }

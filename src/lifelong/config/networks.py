@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.config.sections import Count, Section, Share
+from lifelong.config.sections import Count, Positive, Section, Share
 
 Initialisation = Literal["truncated-normal", "uniform-fan-in"]
 
@@ -48,4 +48,40 @@ class SmallConvNetwork(Section):
     widths: Annotated[list[Count], Field(min_length=1)]
 
 
-Network = Annotated[MlpNetwork | LeNetNetwork | PreActResNetNetwork | SmallConvNetwork, Field(discriminator="kind")]
+class Normalisation(Section):
+    """Channel means and deviations of images in [0, 1]: the network itself subtracts and divides."""
+
+    mean: Annotated[list[float], Field(min_length=1)]
+    deviation: Annotated[list[Positive], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _same_channels(self) -> Normalisation:
+        if len(self.mean) != len(self.deviation):
+            raise ValueError(
+                f"found {len(self.mean)} means and {len(self.deviation)} deviations; give one of each a channel"
+            )
+        return self
+
+
+class AttentionMlpNetwork(Section):
+    """ARI's network for MNIST: spatial attention on the image, then a perceptron (dossier 1.1)."""
+
+    kind: Literal["attention-mlp"]
+    hidden: Annotated[list[Count], Field(min_length=1)]
+    normalise: Normalisation | None = None
+
+
+class AttentionResNet18Network(Section):
+    """ResNet-18 with spatial attention behind its first convolution (dossier 1.1)."""
+
+    kind: Literal["attention-resnet18"]
+    shape: Literal["narrow", "usual"]  # narrow: ARI's for small images; usual: for 224 px
+    widths: Annotated[list[Count], Field(min_length=4, max_length=4)]  # of the stages; released: 21, 42, 85, 170
+    shrink: Count = 1  # images are averaged over squares of so many pixels first
+    normalise: Normalisation | None = None
+
+
+Network = Annotated[
+    MlpNetwork | LeNetNetwork | PreActResNetNetwork | SmallConvNetwork | AttentionMlpNetwork | AttentionResNet18Network,
+    Field(discriminator="kind"),
+]

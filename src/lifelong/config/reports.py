@@ -24,6 +24,24 @@ class ComparisonOptions(Section):
     printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
 
 
+class ProtocolsOptions(Section):
+    """Experiments under every protocol side by side."""
+
+    printed: Name | None = None  # the published table whose values are held against every protocol
+
+
+class StepsOptions(Section):
+    """Mean accuracy on the tasks seen, after each task, under every protocol."""
+
+    printed: Name | None = None
+
+
+class AttentionOptions(Section):
+    """Where an attentive network looks, on validation images of the first experiment."""
+
+    images: Count = 5
+
+
 class FigureOptions(Section):
     """A figure."""
 
@@ -116,6 +134,12 @@ REPORT_KINDS: dict[str, ReportKind] = {
         "lifelong.paper.split2meta.dream_sheet", ("last-state",), ("csv", "png"), methods=("split2meta",)
     ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
+    "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
+    "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
+    "ari-distances": ReportKind("lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml")),
+    "ari-attention": ReportKind(
+        "lifelong.paper.ari.attention", ("last-state", "data"), ("csv", "png"), AttentionOptions, methods=("ari",)
+    ),
 }
 
 

@@ -52,6 +52,7 @@ class Scenario(Section):
     class_order_seed: Seed | None = None  # none: the data set's own order
     permutation: Literal["released", "numpy"] | None = None
     permutation_seed: Seed | None = None
+    backgrounds: Literal["shared", "distinct"] | None = None  # synthetic ones behind the images, see data/backgrounds
     validation: Validation
 
     @model_validator(mode="after")
@@ -126,6 +127,13 @@ class Grid(Section):
     protocol: Literal["task_incremental", "class_incremental"] = "task_incremental"  # whose mean ACC decides
 
 
+class Branch(Section):
+    """The tasks before `task` are those of another experiment, which is not learnt again up to there."""
+
+    experiment: Name
+    task: Count
+
+
 class ExperimentEntry(Section):
     """An experiment as written: names of the parts above, the method and its options."""
 
@@ -139,6 +147,7 @@ class ExperimentEntry(Section):
     dropout_at_test: bool = False  # as some released code did (dossier 3.1)
     seeds: Count | list[Seed]
     joint: Name | None = None  # the experiment whose accuracies are m_i in fwt_joint
+    branch: Branch | None = None  # none: every task is its own
 
 
 def _as_list(written: object) -> object:

@@ -38,6 +38,7 @@ def build(scenario: Scenario, images_file: Path, output: Path) -> None:
             "classes_per_task": len(arrays[task_key(0, "classes")]),
             "image_shape": shape,
             "class_names": info["class_names"],
+            "backgrounds": scenario.backgrounds,
         },
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lifelong.artifacts import read_tensors
+from lifelong.data.backgrounds import Backgrounds, on_backgrounds
 from lifelong.data.scenarios import task_key
 from lifelong.errors import UserError
 
@@ -45,11 +47,17 @@ def as_float(images: Tensor) -> Tensor:
 def load_task(images_file: Path, tasks_file: Path, task: int) -> Task:
     """The training and validation images of a task. Test images are not here: only evaluation may read them."""
     keys = [task_key(task, part) for part in ("train", "validation", "classes")]
-    index, permutation = _indices(images_file, tasks_file, task, keys)
+    index, permutation, backgrounds = _indices(images_file, tasks_file, task, keys)
     images, _ = read_tensors(images_file, "images", ["train_images", "train_labels"])
     classes = index[keys[2]]
     train, validation = (
-        _split(images["train_images"], images["train_labels"], index[key], classes, permutation) for key in keys[:2]
+        _split(
+            _picked(images["train_images"], index[key], backgrounds),
+            images["train_labels"][index[key]],
+            classes,
+            permutation,
+        )
+        for key in keys[:2]
     )
     return Task(task, train, validation, torch.from_numpy(classes))
 
@@ -57,12 +65,16 @@ def load_task(images_file: Path, tasks_file: Path, task: int) -> Task:
 def load_test(images_file: Path, tasks_file: Path, task: int) -> Split:
     """The test images of a task."""
     keys = [task_key(task, part) for part in ("test", "classes")]
-    index, permutation = _indices(images_file, tasks_file, task, keys)
+    index, permutation, backgrounds = _indices(images_file, tasks_file, task, keys)
     images, _ = read_tensors(images_file, "images", ["test_images", "test_labels"])
-    return _split(images["test_images"], images["test_labels"], index[keys[0]], index[keys[1]], permutation)
+    chosen, classes = index[keys[0]], index[keys[1]]
+    picked = _picked(images["test_images"], chosen, backgrounds, test=True)
+    return _split(picked, images["test_labels"][chosen], classes, permutation)
 
 
-def _indices(images_file: Path, tasks_file: Path, task: int, keys: list[str]) -> tuple[dict, Tensor | None]:
+def _indices(
+    images_file: Path, tasks_file: Path, task: int, keys: list[str]
+) -> tuple[dict, Tensor | None, Backgrounds | None]:
     arrays, info = read_tensors(tasks_file, "tasks")
     if not 0 <= task < info["tasks"]:
         raise UserError(f"{tasks_file}: has tasks 0 to {info['tasks'] - 1}; found task {task}")
@@ -73,13 +85,18 @@ def _indices(images_file: Path, tasks_file: Path, task: int, keys: list[str]) ->
             f"in {images_file}: delete the tasks file and run snakemake again"
         )
     order = arrays.get(task_key(task, "permutation"))
-    return {key: arrays[key] for key in keys}, None if order is None else torch.from_numpy(order)
+    permutation = None if order is None else torch.from_numpy(order)
+    return {key: arrays[key] for key in keys}, permutation, info.get("backgrounds")
 
 
-def _split(images, labels, chosen, classes, permutation: Tensor | None) -> Split:  # type: ignore[no-untyped-def]
-    position = torch.full((int(labels.max()) + 1,), -1)
+def _picked(images: np.ndarray, chosen: np.ndarray, backgrounds: Backgrounds | None, test: bool = False) -> np.ndarray:
+    return on_backgrounds(images, chosen, backgrounds, test) if backgrounds else images[chosen]
+
+
+def _split(images: np.ndarray, labels: np.ndarray, classes: np.ndarray, permutation: Tensor | None) -> Split:
+    position = torch.full((int(classes.max()) + 1,), -1)
     position[torch.from_numpy(classes)] = torch.arange(len(classes))
-    picked = torch.from_numpy(images[chosen])
+    picked = torch.from_numpy(images)
     if permutation is not None:
         picked = picked.flatten(1)[:, permutation].view(picked.shape)
-    return Split(picked, position[torch.from_numpy(labels[chosen])])
+    return Split(picked, position[torch.from_numpy(labels)])

@@ -25,6 +25,19 @@ def logits(network: Network, split: Split) -> Tensor:
     return torch.cat([network.all_logits(split.batch(part)[0]) for part in chosen])
 
 
+@torch.no_grad()
+def features(network: Network, split: Split) -> Tensor:
+    """Features [n, d] in evaluation mode."""
+    network.eval()
+    return torch.cat([network.features(split.batch(part)[0]) for part in torch.arange(len(split)).split(BATCH)])
+
+
+def prototype_logits(network: Network, split: Split, means: Tensor) -> Tensor:
+    """Minus the squared distance of each image's features, brought to length 1, to each class's mean [n, classes]."""
+    unit = torch.nn.functional.normalize(features(network, split), dim=1)
+    return -(unit[:, None] - means).square().sum(2)
+
+
 def gated_logits(
     network: Network, split: Split, heads: Heads, gates: GateTable | None, task: int, classes_per_task: int
 ) -> Tensor:

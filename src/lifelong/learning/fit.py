@@ -62,6 +62,18 @@ class StepHook:
         """After the update, with the gradients it was made of and its learning rate."""
 
 
+class Update:
+    """How one mini-batch changes the weights, for methods where it is not one step down the gradient of an objective."""
+
+    def __call__(self, images: Tensor, targets: Tensor, optimiser: Optimiser, rate: float) -> Tensor:
+        """Change the weights in place; returns the mean loss of the batch."""
+        raise NotImplementedError
+
+    def measures(self) -> dict[str, float]:
+        """What the curve's row of the epoch that has just ended says beside its loss."""
+        return {}
+
+
 @dataclass
 class Fit:
     """One training run of a network: what is trained, on what, held by what.
@@ -72,6 +84,7 @@ class Fit:
         penalty: added to the objective by its gradient.
         masks: what gradients, the penalty's included, are multiplied by; where 0, the parameter keeps its value.
         hook: what the method does inside each step.
+        update: takes the place of the step; objective, penalty, masks and hook are not asked then.
         epochs: how many; by default the budget's.
         epoch_offset: epochs already counted by the learning-rate schedule.
         validation: the accuracy written in the curve; never used to choose.
@@ -90,6 +103,7 @@ class Fit:
     penalty: QuadraticPenalty | None = None
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     hook: StepHook = field(default_factory=StepHook)
+    update: Update | None = None
     epochs: int | None = None
     epoch_offset: int = 0
 
@@ -126,6 +140,7 @@ class Fit:
                     "loss": loss,
                     "penalty": penalty,
                     "validation_accuracy": self.validation(),
+                    **(self.update.measures() if self.update else {}),
                 }
             )
             progress.step(f"loss {loss:.4f}")
@@ -148,6 +163,9 @@ class Fit:
             images, targets = self.train.batch(chosen)
             if self.budget.augmentation == "crop-flip":
                 images = crop_flip(images)
+            if self.update is not None:
+                total += self.update(images, targets, optimiser, rate) * len(chosen)
+                continue
             loss = self.objective(images, targets)
             gradients = list(torch.autograd.grad(loss, parameters))
             total += loss.detach() * len(chosen)

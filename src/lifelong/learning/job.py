@@ -14,7 +14,7 @@ from lifelong.config import Experiment
 from lifelong.data.tensors import Split, Task
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.evaluation import accuracy
-from lifelong.learning.fit import Fit, Objective, Schedule, StepHook
+from lifelong.learning.fit import Fit, Objective, Schedule, StepHook, Update
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.networks.base import Network, shared_names
 from lifelong.networks.create import new_network
@@ -90,6 +90,7 @@ class Job:
         penalty: QuadraticPenalty | None = None,
         masks: Mapping[str, Tensor] | None = None,
         hook: StepHook | None = None,
+        update: Update | None = None,
         epochs: int | None = None,
         epoch_offset: int = 0,
         progress: Progress | None = None,
@@ -110,6 +111,7 @@ class Job:
             penalty=penalty,
             masks=masks or {},
             hook=hook or StepHook(),
+            update=update,
             epochs=epochs,
             epoch_offset=epoch_offset,
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 _LARGE = 1 << 20
 """Multiplications below which oneDNN's fixed cost outweighs its speed."""
@@ -30,7 +31,7 @@ class _Affine(torch.autograd.Function):
     """z = x W^T + b with dz/dx = g W, dz/dW = g^T x, dz/db = sum of g."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         context.save_for_backward(x, weight)
         return product(x, weight, bias)
 
@@ -49,12 +50,43 @@ class _Affine(torch.autograd.Function):
 class Linear(nn.Linear):
     """nn.Linear for inputs [n, in]; its parameters are not drawn here."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, device="meta")
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias, device="meta")
         self.to_empty(device="cpu")
 
     def forward(self, input: Tensor) -> Tensor:
         return _Affine.apply(input, self.weight, self.bias)
+
+
+class _Convolution(torch.autograd.Function):
+    """Convolution of stride 1 that keeps the size; dz/dx is the convolution of g by the mirrored, transposed kernel."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor) -> Tensor:
+        context.save_for_backward(x, weight)
+        return nn.functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        wants_x, wants_weight = context.needs_input_grad
+        padding = weight.shape[-1] // 2
+        by_x = nn.functional.conv2d(g, weight.flip(2, 3).transpose(0, 1), padding=padding) if wants_x else None
+        return by_x, conv2d_weight(x, list(weight.shape), g, padding=padding) if wants_weight else None
+
+
+class FewChannelConvolution(nn.Conv2d):
+    """nn.Conv2d of odd kernel, stride 1, same size, without bias, for one to three channels.
+
+    oneDNN's gradient by the input of so few channels costs some ten times a forward pass; here it is one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _Convolution.apply(input, self.weight)
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:

@@ -1,0 +1,71 @@
+"""GEM, gradient episodic memory: no step may raise the loss on an earlier task's exemplars (Lopez-Paz and Ranzato 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lifelong.config.methods import GemOptions
+from lifelong.data.tensors import Split
+from lifelong.learning.exemplars import of_task
+from lifelong.learning.fit import Objective, StepHook
+from lifelong.learning.flat import flat, put
+from lifelong.learning.job import Job, State, weights
+from lifelong.learning.rehearsal import all_names, rehearsal_objective, remember
+
+__all__ = ["learn", "remember"]
+
+RIDGE = 1e-3
+"""Added to the diagonal of G G^T, as released (dossier 5.1)."""
+
+
+def learn(job: Job, state: State | None) -> State:
+    """Minimise the task's cross-entropy along projected gradients; O(n) gradients for n earlier tasks."""
+    options = job.experiment.options
+    assert isinstance(options, GemOptions)
+    network = job.network(state)
+    memory = state["memory"] if state else {}
+    tasks = [of_task(memory, task, job.classes_per_task) for task in range(job.task.index)] if memory else []
+    hook = Projection(rehearsal_objective(job, network), tasks, options.margin)
+    job.fit(network, trainable=all_names(network), hook=hook)
+    return {"network": weights(network), "memory": memory}
+
+
+class Projection(StepHook):
+    """Replaces the gradient by the nearest one that agrees with those of all earlier tasks."""
+
+    def __init__(self, objective: Objective, tasks: Sequence[Split], margin: float) -> None:
+        self.objective = objective
+        self.batches = [task.batch(torch.arange(len(task))) for task in tasks]
+        self.margin = margin
+
+    def on_gradients(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+        if not self.batches:
+            return
+        with torch.enable_grad():
+            earlier = [
+                flat(torch.autograd.grad(self.objective(*batch), list(parameters.values()))) for batch in self.batches
+            ]
+        own = flat(list(gradients.values()))
+        put(gradients, projected(own, torch.stack(earlier), self.margin))
+
+
+def projected(gradient: Tensor, earlier: Tensor, margin: float) -> Tensor:
+    """g + G^T v of the gradient g [P] and G [n, P]; g itself when no product G g is negative.
+
+    v = argmin over v >= margin of v^T (G G^T + 1e-3 I) v / 2 + (G g)^T v: the dual of the nearest gradient (its Eq. 11); the
+    margin is the released code's lower bound on v. With v = margin + u it is a least-squares problem over u >= 0.
+    """
+    import numpy as np
+    from scipy.optimize import nnls
+
+    products = (earlier @ gradient).double().numpy()
+    if (products >= 0).all():
+        return gradient
+    gram = (earlier @ earlier.T).double().numpy() + RIDGE * np.eye(len(earlier))
+    lower = np.linalg.cholesky(gram)
+    linear = products + gram @ np.full(len(gram), margin)
+    u, _ = nnls(lower.T, -np.linalg.solve(lower, linear))
+    return gradient + earlier.T @ torch.from_numpy(u + margin).to(gradient.dtype)
