@@ -28,6 +28,7 @@ from lifelong.config.schema import (
     Training,
 )
 from lifelong.config.sections import Section
+from lifelong.config.skill import Skill
 from lifelong.errors import UserError, did_you_mean
 
 
@@ -107,6 +108,7 @@ class Settings:
     scenarios: dict[str, Scenario]
     experiments: dict[str, Experiment]
     candidates: dict[str, Experiment]  # what the grids of `experiments` choose from
+    skill: Skill
     reports: dict[str, Report]  # by "<section>/<name>"
     tracking_uri: str
 
@@ -168,6 +170,7 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
         if scenario.dataset not in known:
             hint = did_you_mean(scenario.dataset, known)
             faults.append(f"scenarios.{name}.dataset: {scenario.dataset!r} is unknown; {hint}")
+    faults += params.skill.faults({*CLASSES_OF_BUILT_IN, *params.datasets})
     experiments: dict[str, Experiment] = {}
     for name, entry in params.experiments.items():
         try:
@@ -186,7 +189,8 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
     candidates = {c.name: c for experiment in experiments.values() for c in _candidates(experiment)}
-    return Settings(params.datasets, params.scenarios, experiments, candidates, reports, params.tracking_uri)
+    datasets = params.datasets | {name: Folder(**folder) for name, folder in params.skill.folders().items()}
+    return Settings(datasets, params.scenarios, experiments, candidates, params.skill, reports, params.tracking_uri)
 
 
 def _resolved_report(name: str, entry: ReportEntry, params: Params, source: str) -> Report:
@@ -198,6 +202,10 @@ def _resolved_report(name: str, entry: ReportEntry, params: Params, source: str)
             hint = did_you_mean(experiment, params.experiments)
             raise UserError(f"{source}: {where}.experiments.{label}: {experiment!r} is unknown; {hint}")
     options = validated(REPORT_KINDS[entry.kind].options, entry.options, source, f"{where}.options.")
+    collective = getattr(options, "collective", None)
+    if collective is not None and collective not in params.skill.collectives:
+        hint = did_you_mean(collective, params.skill.collectives)
+        raise UserError(f"{source}: {where}.options.collective: {collective!r} is unknown; {hint}")
     return Report(name, entry.kind, entry.title, entry.experiments, options)
 
 

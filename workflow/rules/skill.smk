@@ -1,0 +1,194 @@
+# SKILL: features once for each backbone and data set; every task a job of its own; packets, banks, routing.
+
+
+def collective_tasks(w):
+    return range(len(SETTINGS.skill.tasks(SETTINGS.skill.collective(w.collective).sequence)))
+
+
+def skill_features(collective, splits, tasks=None):
+    """Features of the data sets that the tasks (all of them by default) of a collective are cut from."""
+    wanted = SETTINGS.skill.collective(collective)
+    tier = SETTINGS.skill.sequences[wanted.sequence].tier
+    entries = SETTINGS.skill.tasks(wanted.sequence)
+    datasets = dict.fromkeys(entry.dataset for entry in (entries if tasks is None else [entries[t] for t in tasks]))
+    return [layout.features(wanted.backbone, tier, dataset, split) for dataset in datasets for split in splits]
+
+
+def task_dataset(w):
+    sequence = SETTINGS.skill.collective(w.collective).sequence
+    return SETTINGS.skill.tasks(sequence)[int(w.task)].dataset
+
+
+def collective_packets(collective, seed):
+    wanted = SETTINGS.skill.collective(collective)
+    tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
+    return [layout.packet(collective, seed, task, variant) for task in tasks for variant in wanted.variants]
+
+
+def collective_evidence(collective):
+    """What a report on a collective reads: scores and banks of every seed, and how long the tasks took."""
+    wanted = SETTINGS.skill.collective(collective)
+    tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
+    biased = stages.biased_heads(wanted)
+    found = []
+    for seed in range(wanted.seeds):
+        found += [layout.collective_scores(collective, seed), layout.collective_predictions(collective, seed)]
+        found += [layout.bank(collective, seed, n, agent) for n in wanted.agents for agent in range(n)]
+        found += [layout.taught_times(collective, seed, task) for task in tasks]
+        found += [layout.biased_times(collective, seed, task, head) for task in tasks for head in biased]
+    return found
+
+
+wildcard_constraints:
+    backbone=r"[\w-]+",
+    tier=r"[\w-]+",
+    collective=r"[\w-]+",
+    head=r"[\w-]+",
+    agents=r"\d+",
+    agent=r"\d+",
+
+
+rule skill_features:
+    input:
+        layout.images("{dataset}"),
+    output:
+        [layout.features("{backbone}", "{tier}", "{dataset}", split) for split in ("train", "test")],
+    params:
+        fingerprint=lambda w: stages.features_fingerprint(SETTINGS, w.backbone, w.tier),
+    threads: 1
+    resources:
+        mem_mb=3000,
+    log:
+        "logs/skill/features/{backbone}/{tier}/{dataset}.log",
+    benchmark:
+        "logs/skill/features/{backbone}/{tier}/{dataset}.tsv"
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill features {wildcards.backbone} {wildcards.tier} {wildcards.dataset}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule skill_teach:
+    input:
+        lambda w: skill_features(w.collective, stages.splits_taught(SETTINGS.skill, w.collective), [int(w.task)]),
+    output:
+        layout.taught("{collective}", "{seed}", "{task}"),
+        layout.taught_times("{collective}", "{seed}", "{task}"),
+    params:
+        fingerprint=lambda w: stages.teaching_fingerprint(SETTINGS.skill, w.collective),
+    threads: 1
+    resources:
+        mem_mb=2000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/task-{task}/teach.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill teach {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule skill_teach_biased:
+    input:
+        images=lambda w: layout.images(task_dataset(w)),
+        features=lambda w: skill_features(w.collective, ["train"], [int(w.task)]),
+    output:
+        layout.biased("{collective}", "{seed}", "{task}", "{head}"),
+        layout.biased_times("{collective}", "{seed}", "{task}", "{head}"),
+    params:
+        fingerprint=lambda w: stages.biased_fingerprint(SETTINGS.skill, w.collective, w.head),
+    threads: 1
+    resources:
+        gpu=config.get("gpu", 0),
+        mem_mb=3000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/task-{task}/teach-{head}.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill teach-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
+        " --head {wildcards.head} --threads {threads} > {log} 2>&1"
+
+
+rule skill_judge_biased:
+    input:
+        images=lambda w: layout.images(task_dataset(w)),
+        head=layout.biased("{collective}", "{seed}", "{task}", "{head}"),
+    output:
+        layout.biased_predictions("{collective}", "{seed}", "{task}", "{head}"),
+    params:
+        fingerprint=lambda w: stages.biased_fingerprint(SETTINGS.skill, w.collective, w.head),
+    threads: 1
+    resources:
+        mem_mb=3000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/task-{task}/judge-{head}.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill judge-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
+        " --head {wildcards.head} --threads {threads} > {log} 2>&1"
+
+
+for collective, wanted in SETTINGS.skill.collectives.items():
+
+    rule:
+        name:
+            f"skill_pack_{collective.replace('-', '_')}"
+        input:
+            taught=layout.taught(collective, "{seed}", "{task}"),
+            biased=[layout.biased(collective, "{seed}", "{task}", head) for head in stages.biased_heads(wanted)],
+        output:
+            [layout.packet(collective, "{seed}", "{task}", variant) for variant in wanted.variants],
+        params:
+            collective=collective,
+            fingerprint=stages.packing_fingerprint(wanted),
+        log:
+            f"logs/skill/{collective}/seed-{{seed}}/task-{{task}}/pack.log",
+        conda:
+            "../envs/lifelong.yaml"
+        shell:
+            "exec lifelong skill pack {params.collective} --seed {wildcards.seed} --task {wildcards.task} > {log} 2>&1"
+
+
+rule skill_receive:
+    input:
+        packets=lambda w: collective_packets(w.collective, w.seed),
+        features=lambda w: skill_features(w.collective, ["train"]),
+    output:
+        layout.bank("{collective}", "{seed}", "{agents}", "{agent}"),
+    params:
+        fingerprint=lambda w: stages.receiving_fingerprint(SETTINGS.skill, w.collective),
+    log:
+        "logs/skill/{collective}/seed-{seed}/agents-{agents}/agent-{agent}.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill receive {wildcards.collective} --seed {wildcards.seed} --agents {wildcards.agents}"
+        " --agent {wildcards.agent} > {log} 2>&1"
+
+
+rule skill_evaluate:
+    input:
+        packets=lambda w: collective_packets(w.collective, w.seed),
+        features=lambda w: skill_features(w.collective, ["train", "test"]),
+        judged=lambda w: [
+            layout.biased_predictions(w.collective, w.seed, task, head)
+            for task in collective_tasks(w)
+            for head in stages.biased_heads(SETTINGS.skill.collective(w.collective))
+        ],
+    output:
+        layout.collective_scores("{collective}", "{seed}"),
+        layout.collective_predictions("{collective}", "{seed}"),
+    params:
+        fingerprint=lambda w: stages.routing_fingerprint(SETTINGS.skill, w.collective),
+    threads: 1
+    resources:
+        mem_mb=4000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/evaluate.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill evaluate {wildcards.collective} --seed {wildcards.seed} > {log} 2>&1"
