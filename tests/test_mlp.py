@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.stats
 import torch
 from conftest import PIXELS, SHAPE, forward, pixels, shared_of, tiny_experiment, tiny_split
 

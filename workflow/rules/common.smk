@@ -56,7 +56,8 @@ def report_inputs(w):
             found += scores_of(name, experiment.seeds)
         if "states" in wanted.kind.needs:
             found += [stages.final_state(experiment, s, t) for s in experiment.seeds for t in experiment.tasks]
-    return found
+    collective = getattr(wanted.options, "collective", None)
+    return found + (collective_evidence(collective) if collective else [])
 
 
 def reports_of_kind(kind):

@@ -14,6 +14,12 @@ class ComparisonOptions(Section):
     printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
 
 
+class CollectiveOptions(Section):
+    """A collective of SKILL agents: what it answers, what it shares, how its banks agree."""
+
+    collective: Name
+
+
 Need = Literal["summary", "scores", "states"]
 """Of every experiment of a report: its summary, the scores of each seed, the state each task leaves."""
 
@@ -30,4 +36,5 @@ class ReportKind:
 
 REPORT_KINDS: dict[str, ReportKind] = {
     "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
+    "collective": ReportKind("lifelong.paper.collective", (), ("csv", "json", "png"), CollectiveOptions),
 }

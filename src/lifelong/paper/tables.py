@@ -147,7 +147,7 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
             [row, summary["heads"], *(_shown(by_key.get((row, protocol, m))) for m in shown)]
             for row, summary in summaries.items()
         ]
-        parts.append(f"## {protocol.replace('_', '-').capitalize()}\n\n{_table(header, body)}")
+        parts.append(f"## {protocol.replace('_', '-').capitalize()}\n\n{table(header, body)}")
     judged = [c for c in cells if "verdict" in c]
     if judged:
         header = ["Method", "Metric", "Ours", "Printed", "Difference", "Verdict"]
@@ -163,10 +163,10 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
             for c in judged
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']]}: {c['doubt']}.\n" for c in judged if c["doubt"])
-        parts.append(f"## Beside the printed table (task-incremental)\n\n{_table(header, body)}\n{VERDICTS}\n{doubts}")
+        parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{VERDICTS}\n{doubts}")
     seeds = sorted({f"{len(s['seeds'])}" for s in summaries.values()})
-    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {', '.join(seeds)}. Machine: {_machine()}.\n")
-    parts.append(_table(["Row", "Experiment in params.yaml"], [[r, s["experiment"]] for r, s in summaries.items()]))
+    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {', '.join(seeds)}. Machine: {machine()}.\n")
+    parts.append(table(["Row", "Experiment in params.yaml"], [[r, s["experiment"]] for r, s in summaries.items()]))
     return "\n".join(parts)
 
 
@@ -177,13 +177,13 @@ def _shown(cell: dict[str, Any] | None) -> str:
     return f"{cell['mean']:.2f}{deviation}"
 
 
-def _table(header: list[str], body: list[list[str]]) -> str:
+def table(header: list[str], body: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *body]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "".join("| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |\n" for line in lines)
 
 
-def _machine() -> str:
+def machine() -> str:
     """CPU model and number of cores."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
