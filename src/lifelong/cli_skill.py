@@ -75,15 +75,14 @@ def teach_biased(settings: Settings, collective: str, seed: int, task: int, head
 @skill.command("judge-biased")
 @click.argument("collective")
 @seed_option
-@task_option
 @head_option
 @threads_option
 @click.pass_obj
-def judge_biased(settings: Settings, collective: str, seed: int, task: int, head: str, threads: int) -> None:
-    """What a head with beneficial biases answers for its own task's test images."""
+def judge_biased(settings: Settings, collective: str, seed: int, head: str, threads: int) -> None:
+    """What the heads with beneficial biases answer for the test images of their own tasks."""
     from lifelong.methods.skill.teach import judge_biased
 
-    judge_biased(settings.skill, collective, seed, task, head, _places(), threads)
+    judge_biased(settings.skill, collective, seed, head, _places(), threads)
 
 
 @skill.command()
@@ -93,7 +92,7 @@ def judge_biased(settings: Settings, collective: str, seed: int, task: int, head
 @click.pass_obj
 def pack(settings: Settings, collective: str, seed: int, task: int) -> None:
     """The packets of one task, one for each variant."""
-    from lifelong.methods.skill.teach import pack
+    from lifelong.methods.skill.packing import pack
 
     pack(settings.skill, collective, seed, task)
 

@@ -114,7 +114,7 @@ def biased_fingerprint(skill: Skill, name: str, head: str) -> str:
 
 
 def packing_fingerprint(collective: Collective) -> str:
-    return fingerprint(collective.model_dump(include={"heads", "mappers", "variants"}), ["lifelong.methods.skill.packet"])
+    return fingerprint(collective.model_dump(include={"heads", "mappers", "variants"}), ["lifelong.methods.skill.packing"])
 
 
 def receiving_fingerprint(skill: Skill, name: str) -> str:

@@ -111,27 +111,8 @@ rule skill_teach_biased:
         " --head {wildcards.head} --threads {threads} > {log} 2>&1"
 
 
-rule skill_judge_biased:
-    input:
-        images=lambda w: layout.images(task_dataset(w)),
-        head=layout.biased("{collective}", "{seed}", "{task}", "{head}"),
-    output:
-        layout.biased_predictions("{collective}", "{seed}", "{task}", "{head}"),
-    params:
-        fingerprint=lambda w: stages.biased_fingerprint(SETTINGS.skill, w.collective, w.head),
-    threads: 1
-    resources:
-        mem_mb=3000,
-    log:
-        "logs/skill/{collective}/seed-{seed}/task-{task}/judge-{head}.log",
-    conda:
-        "../envs/lifelong.yaml"
-    shell:
-        "exec lifelong skill judge-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --head {wildcards.head} --threads {threads} > {log} 2>&1"
-
-
 for collective, wanted in SETTINGS.skill.collectives.items():
+    tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
 
     rule:
         name:
@@ -150,6 +131,32 @@ for collective, wanted in SETTINGS.skill.collectives.items():
             "../envs/lifelong.yaml"
         shell:
             "exec lifelong skill pack {params.collective} --seed {wildcards.seed} --task {wildcards.task} > {log} 2>&1"
+
+    for head in stages.biased_heads(wanted):
+
+        rule:
+            name:
+                f"skill_judge_{collective}_{head}".replace("-", "_")
+            input:
+                images=[layout.images(entry.dataset) for entry in SETTINGS.skill.tasks(wanted.sequence)],
+                heads=[layout.biased(collective, "{seed}", task, head) for task in tasks],
+            output:
+                [layout.biased_predictions(collective, "{seed}", task, head) for task in tasks],
+            params:
+                collective=collective,
+                head=head,
+                fingerprint=stages.biased_fingerprint(SETTINGS.skill, collective, head),
+            threads: 1
+            resources:
+                gpu=config.get("gpu", 0),
+                mem_mb=3000,
+            log:
+                f"logs/skill/{collective}/seed-{{seed}}/judge-{head}.log",
+            conda:
+                "../envs/lifelong.yaml"
+            shell:
+                "exec lifelong skill judge-biased {params.collective} --seed {wildcards.seed}"
+                " --head {params.head} --threads {threads} > {log} 2>&1"
 
 
 rule skill_receive:

@@ -173,7 +173,7 @@ def _shared(skill: Skill, name: str, collective: Collective) -> list[str]:
     told = "all the same for a seed and variant" if agree else "NOT all the same"
     return [
         table(["Variant", "Packets", "KB a packet, mean"], sizes),
-        "Printed, for 2048 features and 49.34 classes a task: GMMC 813 KB, with biases 883; MAHA 1740 KB, with biases 1810.\n",
+        "Printed, for 2048 features and 49.34 classes a task: GMMC 813 KB, with biases 883; MAHA 1740, with biases 1810.\n",
         f"Banks of N = {numbers} agents: {banks} compared, {told}; {refused} packets refused.\n",
     ]
 

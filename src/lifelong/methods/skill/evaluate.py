@@ -18,9 +18,9 @@ from lifelong.errors import UserError
 from lifelong.memory import keep_freed_memory
 from lifelong.methods.skill.bank import Router, head_logits
 from lifelong.methods.skill.packet import Packet
+from lifelong.methods.skill.packing import task_of
 from lifelong.methods.skill.selection import task_features
 from lifelong.methods.skill.share import open_bank
-from lifelong.methods.skill.teach import task_of
 
 
 def evaluate(skill: Skill, name: str, seed: int) -> None:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-
-from lifelong.randomness import generator
 
 Shrinkage = Literal["none", "ledoit-wolf"] | float
 
@@ -25,6 +22,10 @@ class ClassSamples:
 
 def draw_samples(features: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> ClassSamples:
     """Means over all images of a class, and `per_class` of them drawn by seed (all where there are fewer), dossier S5."""
+    import torch  # slow to import, and a receiver of packets does without
+
+    from lifelong.randomness import generator
+
     means, chosen = [], []
     for label in range(int(labels.max()) + 1):
         own = np.flatnonzero(labels == label)

@@ -1,4 +1,4 @@
-"""What an agent does for one of its tasks: train the heads, fit the anchors, and write a packet for each variant."""
+"""What an agent does for one of its tasks: train the heads and fit the anchors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lifelong.memory import keep_freed_memory
 from lifelong.methods.skill.gmmc import fit_clusters
 from lifelong.methods.skill.heads import Head, biased_logits, train_biased, train_linear
 from lifelong.methods.skill.mahalanobis import draw_samples
-from lifelong.methods.skill.packet import Packet, write_packet
+from lifelong.methods.skill.packing import task_of
 from lifelong.methods.skill.selection import TaskData, task_features, task_images, validation_split
 from lifelong.randomness import derived_seed
 
@@ -109,57 +109,20 @@ def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, plac
     checkpoints.remove()
 
 
-def judge_biased(skill: Skill, name: str, seed: int, task: int, label: str, places: Places, threads: int = 1) -> None:
-    """What a head with beneficial biases answers for its own task's test images."""
-    collective, entry = task_of(skill, name, seed, task)
+def judge_biased(skill: Skill, name: str, seed: int, label: str, places: Places, threads: int = 1) -> None:
+    """What the heads with beneficial biases answer for the test images of their own tasks."""
+    collective, _ = task_of(skill, name, seed, 0)
     _start(threads)
     settings, head = skill.backbones[collective.backbone], collective.heads[label]
     assert isinstance(head, BiasHead)
     tier = skill.tiers[skill.sequences[collective.sequence].tier]
-    images = task_images(layout.images(entry.dataset), entry, "test", tier)
-    found, _ = read_tensors(layout.biased(name, seed, task, label), "skill-biased")
     biased = BiasedBackbone(load_backbone(collective.backbone, settings, *places), settings.image_size, head.layout)
-    logits = biased_logits(biased, settings, {key: torch.from_numpy(a) for key, a in found.items()}, images.rows)
-    arrays = {"predictions": logits.argmax(1), "labels": images.labels}
-    write_tensors(layout.biased_predictions(name, seed, task, label), "skill-judged", arrays, {"task": entry.name})
-
-
-def pack(skill: Skill, name: str, seed: int, task: int) -> None:
-    """The packets of one task, one for each variant, from what was taught."""
-    collective, _ = task_of(skill, name, seed, task)
-    arrays, info = read_tensors(layout.taught(name, seed, task), "skill-taught")
-    for label, variant in collective.variants.items():
-        head, mapper = collective.heads[variant.head], collective.mappers[variant.mapper]
-        prefix = f"head/{variant.head}/"
-        found = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-        if isinstance(head, BiasHead):
-            found, _ = read_tensors(layout.biased(name, seed, task, variant.head), "skill-biased")
-        tensors = {"head.weight": found["weight"], "head.bias": found["bias"]}
-        if "biases" in found:
-            tensors["biases"] = found["biases"]
-        prefix = f"anchor/{variant.mapper}/"
-        tensors |= {f"anchor.{k.removeprefix(prefix)}": v for k, v in arrays.items() if k.startswith(prefix)}
-        packet = Packet(
-            task=info["task"],
-            class_names=tuple(info["class_names"]),
-            variant=label,
-            backbone=info["backbone"],
-            mapper=mapper.kind,
-            images=info["images"],
-            tensors=tensors,
-        )
-        write_packet(layout.packet(name, seed, task, label), packet)
-
-
-def task_of(skill: Skill, name: str, seed: int, task: int) -> tuple[Collective, TaskEntry]:
-    collective = skill.collective(name)
-    tasks = skill.tasks(collective.sequence)
-    if not 0 <= task < len(tasks) or not 0 <= seed < collective.seeds:
-        raise UserError(
-            f"{name}: found seed {seed} and task {task}; it has seeds 0 to {collective.seeds - 1} and tasks 0 to "
-            f"{len(tasks) - 1}"
-        )
-    return collective, tasks[task]
+    for task, entry in enumerate(skill.tasks(collective.sequence)):
+        images = task_images(layout.images(entry.dataset), entry, "test", tier)
+        found, _ = read_tensors(layout.biased(name, seed, task, label), "skill-biased")
+        logits = biased_logits(biased, settings, {key: torch.from_numpy(a) for key, a in found.items()}, images.rows)
+        arrays = {"predictions": logits.argmax(1), "labels": images.labels}
+        write_tensors(layout.biased_predictions(name, seed, task, label), "skill-judged", arrays, {"task": entry.name})
 
 
 def _start(threads: int) -> None:
