@@ -188,7 +188,9 @@ def test_a_hostile_packet_harms_nothing(tmp_path: Path) -> None:
     _pickled(tmp_path / "junk")
     write_packet(tmp_path / "forged", replace(tiny_packet("task 1", seed=5)))
     write_packet(tmp_path / "other", tiny_packet("task 9", "mahalanobis"))
-    bank = collect([paths[0], tmp_path / "junk", *paths, tmp_path / "forged", tmp_path / "other"], BACKBONE, FEATURES, CHANNELS)
+    bank = collect(
+        [paths[0], tmp_path / "junk", *paths, tmp_path / "forged", tmp_path / "other"], BACKBONE, FEATURES, CHANNELS
+    )
     assert bank.digest == clean.digest
     assert [text.split(":")[0] for text in bank.refused] == ["junk", "forged", "other"]
     assert "another packet of task 'task 1' is held already" in bank.refused[1]
