@@ -5,20 +5,22 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_images
 from torch import nn
 
 from lifelong.backbones.biases import BiasedBackbone
 from lifelong.backbones.fuse import fuse
 from lifelong.backbones.images import prepare_images
-from lifelong.backbones.load import backbone_fingerprint, frozen, in_order, load_backbone
+from lifelong.backbones.load import backbone_fingerprint, frozen, in_order, load_backbone, weighted_model
 from lifelong.backbones.random_network import RandomNetwork
 from lifelong.config import load
-from lifelong.config.skill import Backbone, FileBackbone, RandomBackbone
+from lifelong.config.skill import FileBackbone, RandomBackbone
 from lifelong.errors import UserError
 
 SIZE = 12
@@ -30,6 +32,7 @@ def tiny_network(seed: int = 0) -> nn.Module:
     source = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_var is not None and module.running_mean is not None
             for tensor in (module.weight.data, module.running_var):
                 tensor.uniform_(0.5, 2, generator=source)
             for tensor in (module.bias.data, module.running_mean):
@@ -130,7 +133,7 @@ def test_images_are_prepared_as_pillow_would() -> None:
     resized = Image.fromarray(pixels[0].transpose(1, 2, 0)).resize((27, 20), Image.Resampling.BICUBIC)
     cut = np.asarray(resized)[2:18, 5:21].transpose(2, 0, 1) / 255
     expected = (cut - np.array([0.1, 0.2, 0.3])[:, None, None]) / np.array([0.5, 0.6, 0.7])[:, None, None]
-    np.testing.assert_allclose(found[0].numpy(), expected, atol=1.5 / 255 / 0.5)
+    np.testing.assert_allclose(found[0].numpy(), expected, atol=3 / 255 / 0.5)  # Pillow rounds twice
 
 
 def test_a_grey_image_is_three_equal_channels() -> None:
@@ -156,7 +159,7 @@ def test_weights_in_order_are_refused_where_they_do_not_fit() -> None:
         in_order(OrderedDict((name, renamed[name]) for name in names), network, Path("w"))
 
 
-def shipped(name: str) -> Backbone:
+def shipped(name: str) -> Any:
     return load(Path(__file__).parents[1] / "params.yaml").skill.backbones[name]
 
 
@@ -181,22 +184,17 @@ def test_published_weights_that_cannot_be_had_are_refused(tmp_path: Path) -> Non
 
 
 def test_the_packages_weights_lie_where_timm_expects_them() -> None:
-    """A wrong place would leave features without meaning: pictures of one texture must be nearer than of two."""
+    """With the package's own last layer the network knows a palace and a daisy, pictures that come with scikit-learn."""
     lite = shipped("efficientnet-lite0")
-    network = load_backbone("lite", lite, Path(), [])
+    whole, network = weighted_model("lite", lite), load_backbone("lite", lite, Path(), [])
+    for picture, label in zip(load_sample_images().images, (698, 985), strict=True):
+        pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
+        with torch.inference_mode():
+            prepared = prepare_images(pixels, lite)
+            features = network(prepared)
+            assert whole(prepared).argmax().item() == label
+            torch.testing.assert_close(whole.classifier(features), whole(prepared))
+    assert features.shape == (1, 1280)
     biased = BiasedBackbone(network, lite.image_size)
-    assert biased.biases.numel() == 21_008
-    x = images_of_shapes()
-    with torch.inference_mode():
-        features = network(prepare_images(x, lite))
-    assert features.shape == (len(x), 1280)
-    torch.testing.assert_close(biased(prepare_images(x, lite)), features.clone(), rtol=1e-3, atol=1e-3)
-    # statistics that the batch normalisations expect: a permuted or shifted mapping gives nothing near them
-    assert 0.1 < features.mean() < 1.0
-    assert features.min() >= 0 and features.max() <= 6
-
-
-def images_of_shapes() -> torch.Tensor:
-    random = np.random.default_rng(0)
-    base = random.integers(0, 256, (2, 3, 28, 28), dtype=np.uint8)
-    return torch.from_numpy(np.kron(base, np.ones((1, 1, 4, 4), np.uint8)))
+    assert biased.biases.numel() == 21_008  # output channels of its 49 convolutions
+    torch.testing.assert_close(biased(prepared.clone()).detach(), features.clone(), rtol=1e-3, atol=1e-3)
