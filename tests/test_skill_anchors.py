@@ -18,7 +18,8 @@ def clusters(seed: int, k: int = 3, d: int = 4, images: int = 30) -> Clusters:
     random = np.random.default_rng(seed)
     weights = random.dirichlet(np.ones(k))
     shapes = random.standard_normal((2, k, d))
-    return Clusters(*(a.astype(np.float32) for a in (shapes[0], np.exp(shapes[1]), weights)), images=images)
+    means, variances = shapes[0].astype(np.float32), np.exp(shapes[1]).astype(np.float32)
+    return Clusters(means, variances, weights.astype(np.float32), images)
 
 
 def log_joint(x: np.ndarray, task: Clusters, total: int) -> np.ndarray:

@@ -100,8 +100,8 @@ def _zipped(path: Path) -> None:
         file.writestr("data.pkl", b"cos\nsystem\n(S'true'\ntR.")
 
 
-def _header(length: int, header: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(struct.pack("<Q", length) + header) and None
+def _header(length: int, header: bytes) -> Callable[[Path], int]:
+    return lambda path: path.write_bytes(struct.pack("<Q", length) + header)
 
 
 _NESTED = b'{"__metadata__": ' + b"[" * 100_000
@@ -120,7 +120,7 @@ JUNK: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("kind", JUNK)
 def test_what_is_no_packet_is_refused(tmp_path: Path, kind: str) -> None:
     JUNK[kind](tmp_path / "junk")
-    with pytest.raises(PacketRefused, match="^junk: "):
+    with pytest.raises(PacketRefused, match=r"^junk: "):
         read(tmp_path / "junk")
 
 

@@ -29,6 +29,15 @@ def load_backbone(name: str, settings: Backbone, raw: Path, search: Sequence[Pat
     """
     if isinstance(settings, RandomBackbone):
         return frozen(RandomNetwork(settings.widths, settings.seed))
+    network = weighted_model(name, settings, raw, search)
+    network.reset_classifier(0)  # the pooled features in place of the logits
+    return frozen(network)
+
+
+def weighted_model(
+    name: str, settings: PackageBackbone | FileBackbone, raw: Path = Path(), search: Sequence[Path] = ()
+) -> Any:
+    """The timm model with its published weights and its classifier, in evaluation mode."""
     network = _timm_model(name, settings.model)
     if isinstance(settings, PackageBackbone):
         path = _in_package(name, settings)
@@ -38,8 +47,7 @@ def load_backbone(name: str, settings: Backbone, raw: Path, search: Sequence[Pat
         path = _published(name, settings, raw, search)
         weights = _by_name(_read(path), network, path)
     network.load_state_dict(weights)
-    network.reset_classifier(0)  # the pooled features in place of the logits
-    return frozen(network)
+    return network.eval()
 
 
 def frozen(network: nn.Module) -> nn.Module:
