@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lifelong.config.sections import Name, Section
+from lifelong.config.sections import Count, Name, Section
 
 
 class ComparisonOptions(Section):
@@ -18,6 +18,14 @@ class CollectiveOptions(Section):
     """A collective of SKILL agents: what it answers, what it shares, how its banks agree."""
 
     collective: Name
+
+
+class SkillCostsOptions(Section):
+    """Tables 1 and 2 of SKILL, and the same account for a collective of ours."""
+
+    table: str  # CSV of the 102 tasks, looked for in data/raw and LIFELONG_DATA
+    collective: Name
+    epochs: Count = 30
 
 
 Need = Literal["summary", "scores", "states"]
@@ -36,5 +44,6 @@ class ReportKind:
 
 REPORT_KINDS: dict[str, ReportKind] = {
     "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
+    "skill-costs": ReportKind("lifelong.paper.skill_costs", (), ("csv", "json"), SkillCostsOptions),
     "collective": ReportKind("lifelong.paper.collective", (), ("csv", "json", "png"), CollectiveOptions),
 }
