@@ -48,7 +48,7 @@ def test_bytes_are_those_of_a_real_packet() -> None:
         for biases in (False, True):
             packet = tiny_packet("a", mapper, biases=biases)
             real = sum(tensor.nbytes for name, tensor in packet.tensors.items() if name != "anchor.owners")
-            assert packet_bytes(Size(2, 20), Learner(biases, mapper), prices) == real  # type: ignore[arg-type]
+            assert packet_bytes(Size(2, 20), Learner(biases, mapper), prices) == real
 
 
 def test_teaching_by_hand() -> None:

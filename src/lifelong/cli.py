@@ -14,7 +14,7 @@ import click
 
 from lifelong import layout
 from lifelong.artifacts import missing
-from lifelong.cli_skill import skill
+from lifelong.cli_skill import predict, skill
 from lifelong.config import Settings, load
 from lifelong.config.methods import STAGES
 from lifelong.errors import UserError, did_you_mean
@@ -160,6 +160,7 @@ def show(settings: Settings, report: str) -> None:
 
 
 cli.add_command(skill)
+cli.add_command(predict)
 
 
 @cli.command()

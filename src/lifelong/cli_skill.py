@@ -119,3 +119,17 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
     from lifelong.methods.skill.evaluate import evaluate
 
     evaluate(settings.skill, collective, seed)
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--collective", default="skill-19", show_default=True)
+@click.option("--variant", default="GMMC", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.pass_obj
+def predict(settings: Settings, images: tuple[Path, ...], collective: str, variant: str, seed: int) -> None:
+    """Task and class of any image, by the packets that a collective's agents shared."""
+    from lifelong.methods.skill.predict import predict
+
+    for answer in predict(settings.skill, collective, variant, seed, images, _places()):
+        click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
