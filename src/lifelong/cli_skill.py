@@ -121,6 +121,17 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
     evaluate(settings.skill, collective, seed)
 
 
+@skill.command("reuse")
+@click.argument("collective")
+@seed_option
+@click.pass_obj
+def reuse(settings: Settings, collective: str, seed: int) -> None:
+    """Correction of answers by class names, and old heads as a start for new tasks."""
+    from lifelong.methods.skill.reuse import reuse
+
+    reuse(settings.skill, collective, seed)
+
+
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--collective", default="skill-19", show_default=True)

@@ -101,5 +101,10 @@ def collective_scores(name: str, seed: int | str) -> Path:
     return collective(name, seed) / "scores.json"
 
 
+def reused(name: str, seed: int | str) -> Path:
+    """What names correct and heads give to new tasks."""
+    return collective(name, seed) / "reuse.json"
+
+
 def collective_predictions(name: str, seed: int | str) -> Path:
     return collective(name, seed) / "predictions.safetensors"

@@ -125,6 +125,12 @@ def routing_fingerprint(skill: Skill, name: str) -> str:
     return fingerprint(_collective_parts(skill, name), ["lifelong.methods.skill.evaluate"])
 
 
+def reuse_fingerprint(skill: Skill, name: str) -> str:
+    wanted = skill.collective(name).reuse
+    parts = _collective_parts(skill, name) | {"reuse": wanted.model_dump() if wanted else None}
+    return fingerprint(parts, ["lifelong.methods.skill.reuse"])
+
+
 def _collective_parts(skill: Skill, name: str) -> dict[str, Any]:
     """All that decides a collective's results, but for the numbers of seeds and agents."""
     collective = skill.collective(name)

@@ -36,6 +36,7 @@ def collective_evidence(collective):
         found += [layout.bank(collective, seed, n, agent) for n in wanted.agents for agent in range(n)]
         found += [layout.taught_times(collective, seed, task) for task in tasks]
         found += [layout.biased_times(collective, seed, task, head) for task in tasks for head in biased]
+        found += [layout.reused(collective, seed)] if wanted.reuse else []
     return found
 
 
@@ -174,6 +175,26 @@ rule skill_receive:
     shell:
         "exec lifelong skill receive {wildcards.collective} --seed {wildcards.seed} --agents {wildcards.agents}"
         " --agent {wildcards.agent} > {log} 2>&1"
+
+
+rule skill_reuse:
+    input:
+        packets=lambda w: collective_packets(w.collective, w.seed),
+        predictions=layout.collective_predictions("{collective}", "{seed}"),
+        features=lambda w: skill_features(w.collective, ["train", "test"]),
+    output:
+        layout.reused("{collective}", "{seed}"),
+    params:
+        fingerprint=lambda w: stages.reuse_fingerprint(SETTINGS.skill, w.collective),
+    threads: 1
+    resources:
+        mem_mb=3000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/reuse.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill reuse {wildcards.collective} --seed {wildcards.seed} > {log} 2>&1"
 
 
 rule skill_evaluate:

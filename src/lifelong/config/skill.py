@@ -152,6 +152,26 @@ class Variant(Section):
     mapper: Name
 
 
+class Transfer(Section):
+    """Two tasks whose classes have similar names: the new one starts from rows of the old one's head."""
+
+    old: Name
+    new: Name
+
+
+class Reuse(Section):
+    """What is tried with heads that are there already (Sec. 7)."""
+
+    variant: Name  # whose packets and mapper the correction by names uses
+    pairs: Annotated[list[Name], Field(min_length=2)]  # tasks of which every two are learnt as one (Fig. 11)
+    transfers: list[Transfer] = []  # Tab. 3
+    shots: list[Count] = [10, 5, 3]  # images a class, beside all of them
+    similarity: Annotated[float, Field(gt=0, lt=1)] = 0.8  # above which names count as similar
+    epochs: Count = 30
+    learning_rate: Positive = 0.001
+    batch_size: Count = 32
+
+
 class Collective(Section):
     """Agents that learn a sequence apart and share packets."""
 
@@ -162,6 +182,7 @@ class Collective(Section):
     heads: dict[Name, HeadSettings]
     mappers: dict[Name, Mapper]
     variants: Annotated[dict[Name, Variant], Field(min_length=1)]
+    reuse: Reuse | None = None
 
 
 class Skill(Section):
@@ -185,6 +206,11 @@ class Skill(Section):
                 _known(f"{where}.variants.{label}.head", variant.head, collective.heads)
                 _known(f"{where}.variants.{label}.mapper", variant.mapper, collective.mappers)
             tasks = self.sequences[collective.sequence].tasks
+            if collective.reuse is not None:
+                _known(f"{where}.reuse.variant", collective.reuse.variant, collective.variants)
+                wanted = [*collective.reuse.pairs, *(n for t in collective.reuse.transfers for n in (t.old, t.new))]
+                for task in wanted if tasks is not None else ():
+                    _known(f"{where}.reuse", task, {entry.name: entry for entry in tasks or ()})
             if tasks is not None and max(collective.agents) > len(tasks):
                 raise ValueError(f"{where}.agents: found {max(collective.agents)} agents for {len(tasks)} tasks")
         return self
