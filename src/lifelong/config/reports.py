@@ -44,6 +44,7 @@ class ReportKind:
 
 REPORT_KINDS: dict[str, ReportKind] = {
     "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
+    "skill-reuse": ReportKind("lifelong.paper.reuse", (), ("csv", "json", "png"), CollectiveOptions),
     "skill-costs": ReportKind("lifelong.paper.skill_costs", (), ("csv", "json"), SkillCostsOptions),
     "collective": ReportKind("lifelong.paper.collective", (), ("csv", "json", "png"), CollectiveOptions),
 }
