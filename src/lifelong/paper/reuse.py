@@ -1,4 +1,4 @@
-"""SKILL's Sec. 7 on our tasks: correction by class names (Fig. 10), heads put together (Fig. 11), similar classes (Tab. 3)."""
+"""SKILL's Sec. 7 on our tasks: correction by names (Fig. 10), heads put together (Fig. 11), similar classes (Tab. 3)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lifelong.config.skill import Reuse
 from lifelong.paper.tables import machine, table
 
 NOTES = """\
-Accuracies are percent of the test images; no epoch is chosen: curves and last values are shown. Names are compared by a small
-sentence encoder instead of CLIP's text tower (dossier S16), so the printed thresholds .90 and .95 do not carry over exactly.
+Accuracies are percent of the test images; no epoch is chosen: curves and last values are shown. Names are compared by a
+small sentence encoder instead of CLIP's text tower (dossier S16), so the thresholds .90 and .95 do not mean quite the same.
 Heads are rows divided by their largest entry, without bias (dossier S15), {epochs} epochs of Adam at {rate:g}.
 """
 
@@ -70,7 +70,7 @@ def _names(found: list[dict[str, Any]], wanted: Reuse) -> list[str]:
     near = sorted(found[0]["names"]["near"], key=lambda row: -row[-1])
     pairs = ", ".join(f"{a} of {one} = {b} of {two} ({cosine:.2f})" for one, a, two, b, cosine in near[:40])
     return [
-        f"Mean over tasks of {wanted.variant}; an image of a wrong task counts as right if the answer's name means its class.\n",
+        f"{wanted.variant}, mean over tasks; an image of a wrong task counts as right if the answer's name means its own.\n",
         table(["Rule", "Accuracy", "Gain"], body),
         "Tasks that change:\n",
         table(["Task", *means], changed),
@@ -90,8 +90,8 @@ def _pairs(curves: dict[str, np.ndarray]) -> list[str]:
     return [
         f"Mean over {len(curves['reused'])} pairs of tasks, accuracy after so many epochs:\n",
         table(["Start", *map(str, shown)], body),
-        f"After one epoch the reused heads are ahead in {100 * better:.0f} % of the pairs; random heads reach the reused ones' "
-        f"accuracy after one epoch {when}. Printed: best after 1 to 2 epochs against up to 30, over 190 pairs.\n",
+        f"After one epoch the reused heads are ahead in {100 * better:.0f} % of the pairs; random heads reach the "
+        f"reused ones' accuracy after one epoch {when}. Printed, 190 pairs: 1 to 2 epochs against up to 30.\n",
     ]
 
 
