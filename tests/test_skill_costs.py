@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from skill import tiny_packet
+from packets import tiny_packet
 from torch import nn
 
 from lifelong.backbones.macs import convolution_channels, forward_macs

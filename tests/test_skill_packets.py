@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from skill import BACKBONE, CHANNELS, FEATURES, tiny_packet
+from packets import BACKBONE, CHANNELS, FEATURES, tiny_packet
 
 from lifelong.artifacts import write_tensors
-from lifelong.methods.skill import packet as packets
+from lifelong.methods.skill import packet as wire
 from lifelong.methods.skill.bank import Bank, collect
 from lifelong.methods.skill.packet import KIND, Packet, PacketRefused, read_packet, write_packet
 from lifelong.methods.skill.share import arrival, tasks_of_agent
@@ -147,7 +147,7 @@ def test_no_cut_and_no_flipped_byte_gets_through(tmp_path_factory: pytest.TempPa
 
 def test_absurd_sizes_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_packet(tmp_path / "p", tiny_packet("a"))
-    monkeypatch.setattr(packets, "MOST_BYTES", 100)
+    monkeypatch.setattr(wire, "MOST_BYTES", 100)
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
     with pytest.raises(PacketRefused, match="at most 100"):
         read(tmp_path / "p")
