@@ -53,7 +53,7 @@ def write(settings: Settings, report: Report) -> None:
 
 
 def _means(found: list[dict[str, Any]]) -> dict[str, float]:
-    rules = found[0]["names"]["accuracy"]
+    rules = sorted(found[0]["names"]["accuracy"], key=lambda rule: (rule != "none", rule != "same name", rule))
     return {rule: round(100 * float(np.mean([one["names"]["accuracy"][rule] for one in found])), 3) for rule in rules}
 
 
@@ -100,7 +100,10 @@ def _transfers(found: list[dict[str, Any]], wanted: Reuse) -> list[dict[str, Any
     for i, transfer in enumerate(wanted.transfers):
         for kind in ("random", "reused"):
             results = [one["transfers"][i]["shots"] for one in found]
-            last = {shots: 100 * np.mean([result[shots][kind][-1] for result in results]) for shots in results[0]}
+            last = {
+                shots: 100 * np.mean([result[shots][kind][-1] for result in results])
+                for shots in ("all", *map(str, wanted.shots))
+            }
             rows.append({"old": transfer.old, "new": transfer.new, "kind": kind, "last": last})
     return rows
 
