@@ -21,7 +21,7 @@ from lifelong.memory import keep_freed_memory
 from lifelong.methods.skill import gmmc, mahalanobis
 from lifelong.methods.skill.gmmc import Clusters
 from lifelong.methods.skill.mahalanobis import ClassSamples
-from lifelong.paper.tables import machine
+from lifelong.paper.markdown import machine
 
 FEATURES, CLASSES, TASKS, CLUSTERS = 2048, 500, 20, 25
 NAIVE = 3  # images of the naive loop, whose time is scaled up

@@ -380,3 +380,49 @@ def test_a_killed_prune_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.
     found = stages.prune(resumed, state)
     assert all(identical(found[group], expected[group]) for group in expected)
     assert resumed.curve == undisturbed.curve
+
+
+def test_consolidate_by_sensitivity_is_mas_s_measure() -> None:
+    """Fig. 7's ablation: mean over the images of |d ||f||^2 / dW|, image by image."""
+    experiment = tiny_experiment("anpyc", options={"strength": 1.0, "measure": "sensitivity"}, dropout=0.5)
+    job = tiny_job(experiment, 1, "consolidate")
+    before = earlier(1)
+    found = stages.consolidate(job, before)
+    named = {name: tensor.double().requires_grad_() for name, tensor in before["network"].items()}
+    shared = shared_of(named)
+    expected = {name: before["importance"][name].double() for name in shared}
+    for image in torch.from_numpy(pixels(job.task.train)):
+        gradients = torch.autograd.grad((forward(named, image, 1) ** 2).sum(), list(shared.values()))
+        for name, gradient in zip(shared, gradients, strict=True):
+            expected[name] = expected[name] + gradient.abs() / IMAGES
+    assert_close(found["importance"], expected)
+
+
+def test_without_pretraining_rounds_start_from_the_last_task_s_weights() -> None:
+    options = {"strength": 1.0, "pretraining": False, "pruning": "constant", "prune_percent": 20}
+    experiment = tiny_experiment("anpyc", options=options, learning_rate=0.3)
+    before = earlier(1)
+    learnt = stages.learn(tiny_job(experiment, 1), before)
+    assert identical(learnt["network"], before["network"])
+    pruned = stages.prune(tiny_job(experiment, 1, "prune"), learnt)
+    assert not identical(pruned["network"], before["network"])
+    last = stages.learn(tiny_job(experiment, 2), before)
+    assert not identical(last["network"], before["network"])
+
+
+def test_random_gates_close_the_same_units_while_learning_measuring_and_answering() -> None:
+    options = {"strength": 1.0, "pruning": "random-gates", "fraction_off": 0.5, "first_order": "absolute"}
+    experiment = tiny_experiment("anpyc", options=options, learning_rate=0.5)
+    states = run_chain(experiment)
+    assert {stage for _, stage in states} == {"learn", "consolidate"}
+    for task in range(3):
+        learnt, after = states[task, "learn"], states[task, "consolidate"]
+        assert identical(learnt["gates"], states[0, "learn"]["gates"])
+        assert identical(after["gates"], learnt["gates"])
+        before = states[task - 1, "consolidate"]["importance"] if task else {}
+        for layer, table in after["gates"].items():
+            closed = table[task] == 0
+            assert 0 < closed.sum() < len(closed)
+            own = after["importance"][f"{layer}.weight"] - before.get(f"{layer}.weight", 0)
+            assert not own[closed].any()
+            assert own[~closed].any()

@@ -62,6 +62,20 @@ def test_the_best_on_validation_is_taken_and_nothing_else_is_looked_at(
     assert with_choice(found.experiment("x")).seeds == (0, 1, 2)
 
 
+def test_what_diverged_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = gridded()
+    for name, acc in zip(found.experiment("x").candidates, [None, 0.2, 0.3, None], strict=True):
+        write_json(layout.summary(name), {"validation": {"task_incremental": {"acc": {"mean": acc, "deviation": None}}}})
+    choose(found, found.experiment("x"))
+    options: Any = with_choice(found.experiment("x")).options
+    assert options.strength == 2.0
+    for name in found.experiment("x").candidates:
+        write_json(layout.summary(name), {"validation": {"task_incremental": {"acc": {"mean": None, "deviation": None}}}})
+    with pytest.raises(UserError, match=r"experiments\.x\.grid: training diverged with every candidate"):
+        choose(found, found.experiment("x"))
+
+
 @pytest.mark.parametrize(
     ("entry", "parts"),
     [

@@ -26,15 +26,29 @@ def with_change(path: str, value: Any) -> dict[str, Any]:
     return written
 
 
+def sweep(*experiments: str) -> dict[str, Any]:
+    """A report that sweeps the strength over one series."""
+    options = {"parameter": "options.strength", "label": "Strength"}
+    return {"kind": "sweep", "title": "x", "experiments": {"X": list(experiments)}, "options": options}
+
+
+def test_a_label_stands_for_one_experiment_or_a_series() -> None:
+    series = settings(with_change("reports.digits.f", sweep("split-digits-ewc", "split-digits-anpyc"))).report("digits/f")
+    assert series.experiments == {"X": ("split-digits-ewc", "split-digits-anpyc")}
+    single = settings(yaml.safe_load(TINY)).report("digits/comparison")
+    assert single.experiments["EWC"] == ("split-digits-ewc",)
+    assert single.single()["EWC"] == "split-digits-ewc"
+
+
 def test_the_shipped_params_fit() -> None:
     found = load(ROOT / "params.yaml")
     assert {experiment.method_name for experiment in found.experiments.values()} == set(METHODS)
-    anpyc = found.experiment("split-mnist-anpyc")
+    anpyc = found.experiment("split-mnist-anpyc-released")
     assert isinstance(anpyc.network, MlpNetwork)
     assert anpyc.network.hidden == [512, 256]
-    assert anpyc.seeds == (0, 1, 2, 3, 4)
+    assert anpyc.seeds == tuple(range(10))
     assert anpyc.heads == "per-task"
-    assert found.experiment("split-mnist-sgd").heads == "shared"
+    assert found.experiment("split-mnist-sgd-released").heads == "shared"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +91,47 @@ def test_the_shipped_params_fit() -> None:
             ["experiments.split-digits-anpyc.options", "'prune_percent' goes with 'pruning: constant'"],
         ),
         ("reports.digits.comparison.experiments", {"X": "split-digit-ewc"}, ["reports.digits.comparison.experiments.X"]),
+        (
+            "reports.digits.comparison.experiments",
+            {"X": ["split-digits-ewc", "split-digits-sgd"]},
+            ["reports.digits.comparison.experiments.X: found 2 experiments", "'comparison' has one a label"],
+        ),
+        (
+            "reports.digits.comparison.experiments",
+            {"X": []},
+            ["reports.digits.comparison.experiments.X: found 0 experiments"],
+        ),
+        ("reports.digits.comparison.experiments", {}, ["comparison.experiments: found 0", "some, by label"]),
+        (
+            "reports.digits.comparison.options",
+            {"printed": "anpyc-table-9"},
+            ["no printed 'anpyc-table-9'", "anpyc-table-1"],
+        ),
+        (
+            "reports.digits.comparison.kind",
+            "importance-density",
+            ["experiments.SGD: 'split-digits-sgd' has method 'sgd'", "'importance-density' works with anpyc"],
+        ),
+        (
+            "reports.digits.f",
+            {"kind": "page", "title": "x", "experiments": {"X": "split-digits-ewc"}, "options": {"template": "anpyc"}},
+            ["reports.digits.f.experiments: found 1", "none"],
+        ),
+        (
+            "reports.digits.f",
+            {
+                "kind": "parameter-growth",
+                "title": "x",
+                "options": {"network": "mlp-256", "image_shape": [1, 8, 8], "classes_per_task": 2, "tasks": 3},
+            },
+            ["reports.digits.f.options.network: 'mlp-256' is unknown", "'mlp-256-128'"],
+        ),
+        (
+            "reports.digits.f",
+            sweep("split-digits-ewc", "split-digits-joint"),
+            ["f.options.parameter", "'split-digits-joint'"],
+        ),
+        ("reports.digits.f", sweep("split-digits-ewc", "split-digits-ewc"), ["f.experiments.X", "strength = 5.0; keep one"]),
         ("datasets", {"mnist": {"path": "x", "image_size": 8}}, ["datasets.mnist", "built-in"]),
     ],
 )

@@ -103,6 +103,20 @@ def test_validation_is_a_share_of_each_class(counts: list[int], fraction: float,
     assert (validation_indices(rule, labels) == chosen).all()
 
 
+def test_a_repeated_scenario_is_the_whole_data_set_every_time() -> None:
+    written = {"dataset": "mine", "kind": "repeated", "tasks": 3, "validation": {"first": 10}}
+    labels = np.arange(60) % 4
+    arrays = cut(Scenario.model_validate(written), labels, labels[:20], 4, 6)
+    for task in range(3):
+        assert arrays[f"task-{task:02d}.train"].tolist() == list(range(10, 60))
+        assert arrays[f"task-{task:02d}.validation"].tolist() == list(range(10))
+        assert arrays[f"task-{task:02d}.test"].tolist() == list(range(20))
+        assert arrays[f"task-{task:02d}.classes"].tolist() == [0, 1, 2, 3]
+    assert not any("permutation" in key for key in arrays)
+    with pytest.raises(ValueError, match="'permutation' does not fit here: a repeated scenario"):
+        Scenario.model_validate(written | {"permutation": "released"})
+
+
 def test_validation_share_is_seeded() -> None:
     labels = np.arange(200) % 4
     found = [validation_indices(Validation(fraction=0.3, seed=seed), labels).tolist() for seed in (0, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_a_finished_tree_has_nothing_to_do(finished: Project) -> None:
         ("params.yaml", "{strength: 5}", "{strength: 6}", EWC),
         ("src/lifelong/methods/anpyc/pruning.py", "# percent pruned", "# share pruned", []),
         ("params.yaml", "\nreports:", "\n# a remark\nreports:", []),
-        ("src/lifelong/paper/tables.py", '"FWT (GEM)"', '"GEM"', chain("x")[:3]),
+        ("src/lifelong/paper/quantities.py", '"FWT (GEM)"', '"GEM"', chain("x")[:3]),
     ],
 )
 def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(
@@ -121,6 +122,31 @@ def test_a_job_ends_with_its_snakemake(tmp_path: Path) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             kill_group(process)
+
+
+def test_options_are_chosen_from_a_grid_on_validation(tmp_path: Path) -> None:
+    """One of the candidates diverges and is passed over; the choice is in the summary; the parameters decide re-runs."""
+    project = Project(tmp_path)
+    project.edit("params.yaml", "options: {strength: 5}", "grid: {options: {strength: [5, 1e12, 50]}}")
+    project.snakemake("results/split-digits-ewc/summary.json")
+    chosen = json.loads((project.folder / "results/split-digits-ewc/chosen.json").read_text())
+    accs = [row["acc"] for row in chosen["candidates"]]
+    assert accs[1] is None
+    assert chosen["options"]["strength"] == (5 if accs[0] >= accs[2] else 50)
+    summary = json.loads((project.folder / "results/split-digits-ewc/summary.json").read_text())
+    assert summary["parameters"]["options"] == chosen["options"]
+    assert summary["chosen"] == ["strength"]
+    assert project.planned("results/split-digits-ewc/summary.json") == []
+    project.edit("params.yaml", "[5, 1e12, 50]", "[5, 1e12]")
+    planned = project.planned("results/split-digits-ewc/summary.json")
+    assert "results/split-digits-ewc/chosen.json" in planned
+    assert not any("_grid-" in path for path in planned)
+
+
+def test_a_section_may_not_be_called_like_a_rule(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.edit("params.yaml", "  digits:\n    comparison", "  learn:\n    comparison")
+    assert "params.yaml: reports.learn: a rule has this name already" in project.snakemake("all", expect=1)
 
 
 def test_wrong_params_are_refused_before_any_job(tmp_path: Path) -> None:

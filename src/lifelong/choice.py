@@ -5,17 +5,24 @@ from __future__ import annotations
 from lifelong import layout
 from lifelong.artifacts import read_json, write_json
 from lifelong.config import Experiment, Settings
+from lifelong.errors import UserError
 
 
 def choose(settings: Settings, experiment: Experiment) -> None:
-    """Write chosen.json: the options of the candidate of best mean validation ACC (the first of equals), and all ACCs."""
+    """Write chosen.json: the options of the candidate of best mean validation ACC (the first of equals), and all ACCs.
+
+    A candidate whose training diverged has no ACC and is not taken.
+    """
     assert experiment.grid is not None
     rows = []
     for name in experiment.candidates:
         found = read_json(layout.summary(name))["validation"][experiment.grid.protocol]["acc"]
         options = settings.experiment(name).options.model_dump()
         rows.append({"experiment": name, "options": options, "acc": found["mean"], "deviation": found["deviation"]})
-    best = max(rows, key=lambda row: row["acc"])
+    known = [row for row in rows if row["acc"] is not None]
+    if not known:
+        raise UserError(f"experiments.{experiment.name}.grid: training diverged with every candidate; try smaller values")
+    best = max(known, key=lambda row: row["acc"])
     varied = list(experiment.grid.options)
     write_json(layout.chosen(experiment.name), {"options": best["options"], "varied": varied, "candidates": rows})
 

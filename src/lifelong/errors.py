@@ -10,6 +10,10 @@ class UserError(Exception):
     """Bad input: the message says which file or key, what was found, what was expected, what to do."""
 
 
+class Diverged(UserError):
+    """Training left the finite numbers: the settings do not suit one another."""
+
+
 def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     """A sentence that names the allowed values and the one nearest to `found`."""
     allowed = sorted(allowed)

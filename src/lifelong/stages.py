@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from lifelong import layout
+from lifelong.artifacts import file_digest
 from lifelong.config import Experiment, Report, Scenario, Settings
+from lifelong.config.networks import Network
+from lifelong.config.reports import sources
 from lifelong.config.skill import Collective, Skill
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
+
+DIVERGED = "diverged"
+"""The only group of a state without a network: what a candidate of a grid leaves when its training diverged."""
 
 
 def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:
     """The stages of one task, in order. The last task is not pruned: no task comes to use the freed weights."""
     last = task == experiment.scenario.tasks - 1
-    pruned = getattr(experiment.options, "pruning", "none") != "none" and not last
+    pruned = getattr(experiment.options, "prunes", False) and not last
     return tuple(stage for stage in experiment.method.stages if stage != "prune" or pruned)
 
 
@@ -44,18 +50,18 @@ def input_state(experiment: Experiment, seed: int, task: int, stage: str) -> Pat
 def stage_fingerprint(experiment: Experiment) -> str:
     """What the outcome of a method's stages depends on."""
     return fingerprint(
-        experiment.parameters(), ["lifelong.learning.run", experiment.method.module, network_module(experiment)]
+        experiment.parameters(), ["lifelong.learning.run", experiment.method.module, network_module(experiment.network)]
     )
 
 
-def network_module(experiment: Experiment) -> str:
-    """The module that builds the experiment's network."""
-    return f"lifelong.networks.{experiment.network.kind.replace('-', '_')}"
+def network_module(network: Network) -> str:
+    """The module that builds networks of this kind."""
+    return f"lifelong.networks.{network.kind.replace('-', '_')}"
 
 
 def scores_fingerprint(experiment: Experiment) -> str:
     parts = {key: experiment.parameters()[key] for key in ("scenario", "dataset", "network", "heads", "dropout_at_test")}
-    return fingerprint(parts, ["lifelong.learning.scores", network_module(experiment)])
+    return fingerprint(parts, ["lifelong.learning.scores", network_module(experiment.network)])
 
 
 def choice_fingerprint(experiment: Experiment) -> str:
@@ -81,7 +87,9 @@ def tracking_fingerprint() -> str:
 
 
 def report_fingerprint(report: Report) -> str:
-    return fingerprint(report.parameters(), [report.kind.module])
+    digests = {path.name: file_digest(path) for path in sources(report.options)}
+    roots = [report.kind.module] + ([network_module(report.network)] if report.network else [])
+    return fingerprint({**report.parameters(), "sources": digests}, roots)
 
 
 def biased_heads(collective: Collective) -> list[str]:

@@ -27,7 +27,6 @@ def summarise(experiment: Experiment) -> None:
         "joint": experiment.joint,
         "parameters": chosen.parameters(),
         "chosen": list(experiment.grid.options) if experiment.grid else [],
-        "dropout_at_test": experiment.dropout_at_test,
     }
     for split in ("test", "validation"):
         summary[split] = {

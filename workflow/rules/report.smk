@@ -26,7 +26,7 @@ for kind, made in REPORT_KINDS.items():
         output:
             markdown=report(
                 layout.report("{report}", "md"),
-                caption="../report/comparison.rst",
+                caption="../report/report.rst",
                 category="Reports",
             ),
             others=[layout.report("{report}", suffix) for suffix in made.writes],

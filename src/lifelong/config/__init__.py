@@ -14,7 +14,7 @@ import yaml
 from lifelong.config.messages import validated
 from lifelong.config.methods import METHODS, Method
 from lifelong.config.networks import Network
-from lifelong.config.reports import REPORT_KINDS, ReportKind
+from lifelong.config.reporting import Report, resolved_report
 from lifelong.config.schema import (
     CLASSES_OF_BUILT_IN,
     PARAMS_FILE,
@@ -23,7 +23,6 @@ from lifelong.config.schema import (
     Grid,
     Heads,
     Params,
-    ReportEntry,
     Scenario,
     Training,
 )
@@ -50,6 +49,7 @@ class Experiment:
     dropout_at_test: bool = False
     grid: Grid | None = None
     candidates: tuple[str, ...] = ()  # experiments that the grid chooses from
+    is_candidate: bool = False
 
     @property
     def method(self) -> Method:
@@ -78,26 +78,6 @@ class Experiment:
     def with_options(self, options: dict[str, Any]) -> Experiment:
         """The same experiment with checked options instead of a grid."""
         return replace(self, options=self.method.options.model_validate(options), grid=None, candidates=())
-
-
-@dataclass(frozen=True)
-class Report:
-    """One report of a section, every name resolved; its full name is `<section>/<name>`."""
-
-    name: str
-    kind_name: str
-    title: str
-    experiments: dict[str, str]  # label -> experiment
-    options: Section
-
-    @property
-    def kind(self) -> ReportKind:
-        return REPORT_KINDS[self.kind_name]
-
-    def parameters(self) -> dict[str, Any]:
-        """All that decides what is written beside the experiments' own results, as JSON values."""
-        options = self.options.model_dump()
-        return {"title": self.title, "kind": self.kind_name, "experiments": self.experiments, "options": options}
 
 
 @dataclass(frozen=True)
@@ -183,7 +163,7 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
     for section, entries in params.reports.items():
         for name, report in entries.items():
             try:
-                reports[f"{section}/{name}"] = _resolved_report(f"{section}/{name}", report, params, source)
+                reports[f"{section}/{name}"] = resolved_report(f"{section}/{name}", report, params, experiments, source)
             except UserError as error:
                 faults.append(str(error).removeprefix(f"{source}: "))
     if faults:
@@ -193,22 +173,6 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
     return Settings(datasets, params.scenarios, experiments, candidates, params.skill, reports, params.tracking_uri)
 
 
-def _resolved_report(name: str, entry: ReportEntry, params: Params, source: str) -> Report:
-    where = f"reports.{name.replace('/', '.')}"
-    if entry.kind not in REPORT_KINDS:
-        raise UserError(f"{source}: {where}.kind: found {entry.kind!r}; {did_you_mean(entry.kind, REPORT_KINDS)}")
-    for label, experiment in entry.experiments.items():
-        if experiment not in params.experiments:
-            hint = did_you_mean(experiment, params.experiments)
-            raise UserError(f"{source}: {where}.experiments.{label}: {experiment!r} is unknown; {hint}")
-    options = validated(REPORT_KINDS[entry.kind].options, entry.options, source, f"{where}.options.")
-    collective = getattr(options, "collective", None)
-    if collective is not None and collective not in params.skill.collectives:
-        hint = did_you_mean(collective, params.skill.collectives)
-        raise UserError(f"{source}: {where}.options.collective: {collective!r} is unknown; {hint}")
-    return Report(name, entry.kind, entry.title, entry.experiments, options)
-
-
 def _candidates(experiment: Experiment) -> list[Experiment]:
     """An experiment for each point of the grid, in the order written, with the grid's seeds."""
     if experiment.grid is None:
@@ -216,7 +180,7 @@ def _candidates(experiment: Experiment) -> list[Experiment]:
     written = experiment.options.model_dump(exclude_unset=True)
     seeds = _seeds(experiment.grid.seeds)
     return [
-        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None)
+        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None, is_candidate=True)
         for name, point in zip(experiment.candidates, _points(experiment.grid), strict=True)
     ]
 

@@ -85,8 +85,12 @@ class AnpycOptions(Section):
     first_order: Literal["plus", "minus", "absolute"] = "plus"  # sign of g*W, dossier N4
     curvature: Literal["batch-sum", "per-sample"] = "batch-sum"  # what stands for the Hessian's diagonal, dossier N5
     importance_batch: Count = 100  # the first-order term grows with it, the second with its square, dossier N5
+    measure: Literal["entropy", "sensitivity"] = "entropy"  # sensitivity: MAS's instead, the ablation of Fig. 7
     accumulation: Literal["sum", "max"] = "sum"
-    pruning: Literal["released", "constant", "none"] = "released"  # dossier N3
+    pretraining: bool = True  # false: rounds of pruning start at once, the ablation of Fig. 8a
+    # random-gates: no pruning, each task closes a random share of the units instead (Fig. 8a). Schedules: dossier N3.
+    pruning: Literal["released", "constant", "none", "random-gates"] = "released"
+    fraction_off: Fraction | None = None  # of each hidden layer's units, closed by random-gates
     prune_percent: Annotated[int, Field(ge=1, le=99)] | None = None
     prune_step: Annotated[int, Field(ge=1, le=99)] = 10  # percent a round
     budget: Literal["each-phase", "shared"] = "each-phase"  # learning and every round: the epochs each (released), or in all
@@ -95,7 +99,25 @@ class AnpycOptions(Section):
     def _possible(self) -> AnpycOptions:
         if (self.pruning == "constant") != (self.prune_percent is not None):
             raise ValueError("'prune_percent' goes with 'pruning: constant', and only with it")
+        if (self.pruning == "random-gates") != (self.fraction_off is not None):
+            raise ValueError("'fraction_off' goes with 'pruning: random-gates', and only with it")
+        if not self.pretraining and not self.prunes:
+            raise ValueError(
+                "without 'pretraining' a task is learnt in rounds of pruning alone; 'pruning' says there are none"
+            )
         return self
+
+    @property
+    def prunes(self) -> bool:
+        """Whether there are rounds of pruning."""
+        return self.pruning in ("released", "constant")
+
+
+class CompressionOptions(Section):
+    """Rounds of pruning one network on one data set by ANPyC's importance (Table IV)."""
+
+    thresholds: Annotated[list[Fraction], Field(min_length=1)] = [0.8, 0.7, 0.5, 0.4, 0.1]  # share pruned in each round
+    importance_batch: Count = 100
 
 
 Stage = Literal["learn", "prune", "consolidate"]
@@ -109,7 +131,7 @@ class StageKind:
     trains: bool
 
 
-STAGES: dict[Stage, StageKind] = {
+STAGES: dict[str, StageKind] = {
     "learn": StageKind("Learn one task from the state the last one left.", trains=True),
     "prune": StageKind("Prune what one task does not need, in rounds with retraining.", trains=True),
     "consolidate": StageKind("Add the importance of one task's weights to that of the earlier tasks.", trains=False),
@@ -141,4 +163,5 @@ METHODS: dict[str, Method] = {
     "xdg": Method("lifelong.methods.baselines.xdg", ("learn",), XdgOptions, networks=("mlp",)),
     "hat": Method("lifelong.methods.baselines.hat", ("learn",), HatOptions, heads=("per-task",), networks=("mlp",)),
     "anpyc": Method("lifelong.methods.anpyc.stages", ("learn", "prune", "consolidate"), AnpycOptions),
+    "anpyc-compression": Method("lifelong.methods.anpyc.compression", ("learn",), CompressionOptions, heads=("shared",)),
 }

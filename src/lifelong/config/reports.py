@@ -2,16 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from lifelong.config.sections import Count, Name, Section
+
+PAPER = Path(__file__).parents[1] / "paper"
+"""Where what the papers print lies: `printed` values, `claims` made in words, and `pages` that tell of both."""
+
+Metric = Literal["acc", "bwt", "fwt_joint", "fwt_gem"]
 
 
 class ComparisonOptions(Section):
     """Experiments side by side in one table."""
 
     printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
+
+
+class FigureOptions(Section):
+    """A figure."""
+
+    claims: Name | None = None  # what the paper says of its own figure, a file of `lifelong/paper/claims`
+
+
+class SweepOptions(FigureOptions):
+    """Metrics against one parameter of the experiments of each series; a series of one is a horizontal line."""
+
+    parameter: str  # dotted, as in params.yaml with its names resolved: options.strength, network.hidden.0
+    label: str  # of the axis
+    scale: Literal["linear", "log"] = "linear"
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["acc"]
+
+
+class BarsOptions(FigureOptions):
+    """A bar an experiment, a panel a metric."""
+
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["acc"]
+
+
+class GrowthOptions(FigureOptions):
+    """Parameters against the number of tasks learnt, of one network under several methods; nothing is trained."""
+
+    network: Name
+    image_shape: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    classes_per_task: Count
+    tasks: Count
+
+
+class DensityOptions(FigureOptions):
+    """Distributions of importance values after the first task."""
+
+    printed: Name | None = None  # a CSV of `lifelong/paper/printed`
+
+
+class PageOptions(Section):
+    """A page on the other reports of its section, from a template of `lifelong/paper/pages`."""
+
+    template: Name
 
 
 class CollectiveOptions(Section):
@@ -28,23 +79,66 @@ class SkillCostsOptions(Section):
     epochs: Count = 30
 
 
-Need = Literal["summary", "scores", "states"]
-"""Of every experiment of a report: its summary, the scores of each seed, the state each task leaves."""
+Need = Literal["summary", "scores", "states", "first-state", "last-state", "data", "section"]
+"""Of every experiment of a report: its summary, the scores of each seed, the state each task (the first, the last) leaves,
+its images and tasks; or all other reports of the section."""
 
 
 @dataclass(frozen=True)
 class ReportKind:
-    """How reports of one kind are made: `module.write(settings, name)`."""
+    """How reports of one kind are made: `module.write(settings, report)`."""
 
     module: str
     needs: tuple[Need, ...]
     writes: tuple[str, ...]  # suffixes beside .md
     options: type[Section] = Section
+    experiments: Literal["none", "one", "series"] = "one"  # what a label may stand for
+    methods: tuple[str, ...] = ()  # of its experiments; none named: all
 
+
+_FIGURE = ("csv", "json", "png")
 
 REPORT_KINDS: dict[str, ReportKind] = {
     "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
-    "skill-reuse": ReportKind("lifelong.paper.reuse", (), ("csv", "json", "png"), CollectiveOptions),
-    "skill-costs": ReportKind("lifelong.paper.skill_costs", (), ("csv", "json"), SkillCostsOptions),
-    "collective": ReportKind("lifelong.paper.collective", (), ("csv", "json", "png"), CollectiveOptions),
+    "skill-reuse": ReportKind("lifelong.paper.reuse", (), _FIGURE, CollectiveOptions, "none"),
+    "skill-costs": ReportKind("lifelong.paper.skill_costs", (), ("csv", "json"), SkillCostsOptions, "none"),
+    "collective": ReportKind("lifelong.paper.collective", (), _FIGURE, CollectiveOptions, "none"),
+    "accuracy-over-tasks": ReportKind("lifelong.paper.figures.accuracy_over_tasks", ("scores",), _FIGURE, FigureOptions),
+    "sweep": ReportKind("lifelong.paper.figures.sweep", ("summary",), _FIGURE, SweepOptions, "series"),
+    "bars": ReportKind("lifelong.paper.figures.bars", ("summary",), _FIGURE, BarsOptions),
+    "parameter-growth": ReportKind("lifelong.paper.figures.parameter_growth", (), _FIGURE, GrowthOptions, "none"),
+    "importance-density": ReportKind(
+        "lifelong.paper.figures.importance_density",
+        ("first-state", "data"),
+        _FIGURE,
+        DensityOptions,
+        methods=("anpyc",),
+    ),
+    "parameter-distance": ReportKind(
+        "lifelong.paper.figures.parameter_distance", ("first-state", "last-state"), _FIGURE, FigureOptions
+    ),
+    "compression": ReportKind(
+        "lifelong.paper.compression", ("states", "scores"), ("csv",), Section, methods=("anpyc-compression",)
+    ),
+    "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
 }
+
+
+def sources(options: Section) -> list[Path]:
+    """The files of `PAPER` that a report with these options is held against or written from."""
+    named = {"printed": "printed/{}.csv", "claims": "claims/{}.yaml", "template": "pages/{}.md"}
+    found = [(pattern, getattr(options, key, None)) for key, pattern in named.items()]
+    return [PAPER / pattern.format(name) for pattern, name in found if name]
+
+
+def parameter(parameters: Mapping[str, Any], path: str) -> float | None:
+    """The number at a dotted path of an experiment's parameters; none where there is no number."""
+    found: Any = parameters
+    for key in path.split("."):
+        if isinstance(found, Mapping) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return None
+    return found if isinstance(found, int | float) and not isinstance(found, bool) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lifelong.config.networks import Network
 from lifelong.config.sections import Count, Fraction, Name, Positive, Section, Seed, Share
@@ -47,7 +47,7 @@ class Scenario(Section):
     """A data set cut into a sequence of tasks."""
 
     dataset: Name
-    kind: Literal["split", "permuted"]
+    kind: Literal["split", "permuted", "repeated"]  # repeated: every task is the whole data set, as rounds of one procedure
     tasks: Count
     classes_per_task: Count | None = None
     class_order_seed: Seed | None = None  # none: the data set's own order
@@ -68,8 +68,10 @@ class Scenario(Section):
                     f"classes; {self.dataset} has {known}"
                 )
         else:
-            _refuse(self, "classes_per_task", "class_order_seed", why="each permuted task holds all classes")
-            if self.permutation is None:
+            _refuse(self, "classes_per_task", "class_order_seed", why=f"each {self.kind} task holds all classes")
+            if self.kind == "repeated":
+                _refuse(self, "permutation", "permutation_seed", why="a repeated scenario permutes no pixels")
+            elif self.permutation is None:
                 raise ValueError("a permuted scenario needs 'permutation': released or numpy")
             if (self.permutation == "numpy") != (self.permutation_seed is not None):
                 raise ValueError("'permutation_seed' goes with 'permutation: numpy', and only with it")
@@ -140,12 +142,16 @@ class ExperimentEntry(Section):
     joint: Name | None = None  # the experiment whose accuracies are m_i in fwt_joint
 
 
+def _as_list(written: object) -> object:
+    return [written] if isinstance(written, str) else written
+
+
 class ReportEntry(Section):
-    """A report as written, reports/<section>/<name>: its kind, and experiments by the label each has in it."""
+    """A report as written, reports/<section>/<name>: its kind, and by label the experiments it shows."""
 
     kind: str = "comparison"
     title: str
-    experiments: dict[str, Name] = {}
+    experiments: dict[str, Annotated[list[Name], BeforeValidator(_as_list)]] = {}
     options: dict[str, object] = {}
 
 

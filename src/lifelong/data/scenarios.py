@@ -69,7 +69,7 @@ def cut(
 
 def task_classes(scenario: Scenario, classes: int) -> list[np.ndarray]:
     """The data set's labels of each task, in the order of the task's outputs."""
-    if scenario.kind == "permuted":
+    if scenario.kind in ("permuted", "repeated"):
         return [np.arange(classes)] * scenario.tasks
     per_task = scenario.classes_per_task
     assert per_task is not None

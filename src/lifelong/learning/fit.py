@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lifelong.config.schema import Training
 from lifelong.data.tensors import Split
-from lifelong.errors import UserError
+from lifelong.errors import Diverged
 from lifelong.learning.augmentation import crop_flip
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.optimisers import Optimiser
@@ -114,7 +114,7 @@ class Fit:
             # The last update shows in the weights alone; a sum is not finite when any term is not.
             for what, value in (("loss", loss), ("penalty", penalty), ("sum of the weights", _total(parameters))):
                 if not math.isfinite(value):
-                    raise UserError(
+                    raise Diverged(
                         f"{self.name}: the {what} is {value} in epoch {epoch}; training diverged: lower the learning rate "
                         f"({rate:g}) or the method's strength"
                     )

@@ -23,16 +23,20 @@ from lifelong.artifacts import (
 )
 from lifelong.choice import with_choice
 from lifelong.config import Experiment
+from lifelong.config.methods import STAGES
 from lifelong.data.tensors import load_task
-from lifelong.errors import UserError
+from lifelong.errors import Diverged, UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
 from lifelong.memory import keep_freed_memory
-from lifelong.stages import input_state, stage_fingerprint
+from lifelong.stages import DIVERGED, input_state, stage_fingerprint
 
 
 def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads: int = 1) -> Path:
     """Run one stage and write its state and its curve; returns the state's path.
+
+    Where training diverges under options that are only tried (a candidate of a grid), the state says so instead of holding
+    a network, and so do those made of it; the candidate then is not chosen.
 
     Raises:
         UserError: the seed or stage is not the experiment's, or an input is missing or of another kind. Nothing has
@@ -71,8 +75,16 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
         image_shape=tuple(shape["image_shape"]),
         checkpoints=Checkpoints(layout.CHECKPOINTS / json_digest(info)),
     )
-    outcome = getattr(importlib.import_module(experiment.method.module), stage)(job, state)
-    if job.curve:
+    if state is not None and DIVERGED in state:
+        outcome = state
+    else:
+        try:
+            outcome = getattr(importlib.import_module(experiment.method.module), stage)(job, state)
+        except Diverged:
+            if not experiment.is_candidate:
+                raise
+            outcome = {DIVERGED: {}}
+    if STAGES[stage].trains:
         write_text(layout.curve(output), "".join(json.dumps(row, sort_keys=True) + "\n" for row in job.curve))
     write_state(output, outcome, info)
     job.checkpoints.remove()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from lifelong.networks.base import Network
 from lifelong.networks.create import new_network
 from lifelong.networks.gates import GateTable
 from lifelong.randomness import derived_seed
-from lifelong.stages import final_state
+from lifelong.stages import DIVERGED, final_state
 
 PROTOCOLS = ("task_incremental", "class_incremental")
 
@@ -27,10 +27,10 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     """Write scores.json and predictions.safetensors of one seed.
 
     scores.json holds, for `test` and `validation` and for each protocol, R[i][j]: the accuracy on task j after learning
-    task i, null where there is no model (a joint learner has the last row alone) or no such answer (class-incremental:
-    tasks not yet seen, heads that tasks share); and `initial`, the test accuracy on each task of the network before it
-    learnt anything. The predictions are int16 [n]: `after-i.on-j.task` within task j, `after-i.on-j.class` numbered over
-    all tasks.
+    task i, null where there is no model (a joint learner has the last row alone; a candidate that diverged none) or no
+    such answer (class-incremental: tasks not yet seen, heads that tasks share); and `initial`, the test accuracy on each
+    task of the network before it learnt anything. The predictions are int16 [n]: `after-i.on-j.task` within task j,
+    `after-i.on-j.class` numbered over all tasks.
     """
     torch.set_num_threads(threads)
     images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
@@ -41,6 +41,12 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     torch.manual_seed(derived_seed(seed, "evaluate"))  # dropout, where it is on
     test = [load_test(images, tasks, j) for j in range(count)]
     validation = [load_task(images, tasks, j).validation for j in range(count)]
+
+    if any(_diverged(experiment, seed, i) for i in experiment.tasks):
+        nothing: list[list[None]] = [[None] * count for _ in range(count)]
+        rows = {split: dict.fromkeys(PROTOCOLS, nothing) for split in ("test", "validation")}
+        _write(experiment, seed, rows, [None] * count, {})
+        return
 
     # The untrained network stands behind the gates that the first task knows of the others: b_j of fwt_gem.
     _, gates = _state(experiment, seed, experiment.tasks[0])
@@ -61,13 +67,24 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
                     if split == "test":
                         key = f"after-{i:02d}.on-{j:02d}.{protocol.partition('_')[0]}"
                         predictions[key] = found[0].to(torch.int16).numpy()
-    write_tensors(
-        layout.predictions(experiment.name, seed),
-        "predictions",
-        predictions,
-        {"experiment": experiment.name, "seed": seed},
-    )
-    write_json(layout.scores(experiment.name, seed), {**accuracies, "initial": initial, "tasks": count})
+    _write(experiment, seed, accuracies, initial, predictions)
+
+
+def _write(
+    experiment: Experiment,
+    seed: int,
+    accuracies: Mapping[str, Any],
+    initial: Sequence[float | None],
+    predictions: Mapping[str, np.ndarray],
+) -> None:
+    info = {"experiment": experiment.name, "seed": seed}
+    write_tensors(layout.predictions(experiment.name, seed), "predictions", predictions, info)
+    write_json(layout.scores(experiment.name, seed), {**accuracies, "initial": list(initial), "tasks": len(initial)})
+
+
+def _diverged(experiment: Experiment, seed: int, task: int) -> bool:
+    """Whether a candidate of a grid has no network to evaluate."""
+    return experiment.is_candidate and DIVERGED in read_info(final_state(experiment, seed, task), "state")["groups"]
 
 
 def _state(experiment: Experiment, seed: int, task: int) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:

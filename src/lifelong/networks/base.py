@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.config.schema import Heads
+from lifelong.errors import UserError
 from lifelong.networks.gates import Gate
 
 
@@ -33,7 +34,7 @@ class Network(nn.Module):
 
     def hidden_widths(self) -> list[int]:
         """Widths of the hidden layers that `gate` acts on."""
-        raise NotImplementedError
+        raise UserError(f"a network of kind {type(self).__name__} has no gates; take a multi-layer perceptron")
 
     def features(self, images: Tensor) -> Tensor:
         raise NotImplementedError

@@ -14,7 +14,7 @@ from lifelong.config import Report, Settings
 from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill import Collective, Skill
 from lifelong.paper.collective_figures import draw
-from lifelong.paper.tables import machine, table
+from lifelong.paper.markdown import machine, table
 from lifelong.stages import biased_heads
 
 NOTES = """\

@@ -14,7 +14,7 @@ from lifelong.artifacts import atomic_path, read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill import Reuse
-from lifelong.paper.tables import machine, table
+from lifelong.paper.markdown import machine, table
 
 NOTES = """\
 Accuracies are percent of the test images; no epoch is chosen: curves and last values are shown. Names are compared by a

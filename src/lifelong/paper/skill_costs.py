@@ -17,7 +17,7 @@ from lifelong.config import Report, Settings
 from lifelong.config.reports import SkillCostsOptions
 from lifelong.errors import UserError
 from lifelong.methods.skill.costs import Learner, Parallel, Prices, Size, packet_bytes, parallel, student_macs, teacher_macs
-from lifelong.paper.tables import machine, table
+from lifelong.paper.markdown import machine, table
 from lifelong.paper.verdicts import PRINTED
 
 TASKS, MOST_CLASSES = 102, 500  # dossier 0.2 item 9; the table's numbers of images are capped already

@@ -28,10 +28,10 @@ class Printed(Value):
 
 
 def printed_table(name: str) -> dict[tuple[str, str], Printed]:
-    """(row, metric) -> cell of a published table."""
+    """(row, metric) -> cell of a published table; a deviation that is not printed counts as 0."""
     with open(PRINTED / f"{name}.csv", newline="") as handle:
         return {
-            (row["row"], row["metric"]): Printed(float(row["mean"]), float(row["deviation"]), row["doubt"])
+            (row["row"], row["metric"]): Printed(float(row["mean"]), float(row["deviation"] or 0), row["doubt"])
             for row in csv.DictReader(handle)
         }
 

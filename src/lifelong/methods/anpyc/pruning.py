@@ -37,12 +37,14 @@ def phase_epochs(options: AnpycOptions, epochs: int, task: int, last: bool) -> l
     """Epochs of learning and of each round's retraining.
 
     `each-phase`: `epochs` each, as released. `shared`: `epochs` in all, evenly, what is left over to the earlier phases, so
-    that a task costs what it costs a method without pruning.
+    that a task costs what it costs a method without pruning. Without pretraining learning has no epoch.
     """
-    phases = 1 if last or options.pruning == "none" else 1 + len(rounds(options, task))
-    if options.budget == "each-phase":
-        return [epochs] * phases
-    return [epochs // phases + (phase < epochs % phases) for phase in range(phases)]
+    if last or not options.prunes:
+        return [epochs]
+    phases = options.pretraining + len(rounds(options, task))
+    shares = [epochs // phases + (phase < epochs % phases) for phase in range(phases)]
+    spent = [epochs] * phases if options.budget == "each-phase" else shares
+    return spent if options.pretraining else [0, *spent]
 
 
 def prune_mask(importance: Tensor, previous: Tensor | None, percent: int) -> Tensor:

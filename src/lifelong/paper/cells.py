@@ -1,0 +1,72 @@
+"""The numbers of a report as CSV: a line a row, metric and place."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lifelong.artifacts import missing, write_text
+from lifelong.metrics import over_seeds
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and sample deviation over n seeds (none for n = 1) of a metric, of a figure's row and at its place x."""
+
+    row: str
+    metric: str
+    mean: float
+    deviation: float | None
+    n: int
+    x: float | None = None
+    experiment: str = ""
+    printed_mean: float | None = None
+    verdict: str = ""
+
+
+def cell_over_seeds(
+    row: str, metric: str, values: Sequence[float | None], x: float | None = None, experiment: str = ""
+) -> Cell | None:
+    """The cell of one value a seed; none where a seed has no value."""
+    found = over_seeds(values)
+    if found["mean"] is None:
+        return None
+    return Cell(row, metric, found["mean"], found["deviation"], found["n"], x, experiment)
+
+
+def of(cells: Sequence[Cell], row: str, metric: str) -> list[Cell]:
+    """A row's cells of one metric, by x."""
+    found = [cell for cell in cells if (cell.row, cell.metric) == (row, metric)]
+    return sorted(found, key=lambda cell: -float("inf") if cell.x is None else cell.x)
+
+
+def rows(cells: Sequence[Cell]) -> list[str]:
+    """The rows, in their order."""
+    return list(dict.fromkeys(cell.row for cell in cells))
+
+
+def write_cells(path: Path, cells: Sequence[Cell]) -> None:
+    write_csv(path, [field.name for field in fields(Cell)], [asdict(cell) for cell in cells], ".6g")
+
+
+def write_csv(path: Path, columns: Sequence[str], lines: Sequence[Mapping[str, Any]], digits: str) -> None:
+    """Lines under named columns; an absent or empty value is an empty field, floats have `digits`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({k: format(v, digits) if isinstance(v, float) else v for k, v in line.items()})
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The lines of a report's CSV, as text."""
+    try:
+        with open(path, newline="") as handle:
+            return list(csv.DictReader(handle))
+    except FileNotFoundError:
+        raise missing(path) from None

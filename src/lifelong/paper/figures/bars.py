@@ -1,0 +1,31 @@
+"""A bar an experiment (ANPyC Fig. 8a, and readings of the paper side by side)."""
+
+from __future__ import annotations
+
+from lifelong import layout
+from lifelong.config import Report, Settings
+from lifelong.config.reports import BarsOptions
+from lifelong.paper.cells import of
+from lifelong.paper.figures import style
+from lifelong.paper.figures.publish import publish
+from lifelong.paper.markdown import table
+from lifelong.paper.quantities import QUANTITIES, shown
+from lifelong.paper.results import METRIC_NOTES, summary_cell
+
+
+def write(settings: Settings, report: Report) -> None:
+    options = report.options
+    assert isinstance(options, BarsOptions)
+    found = [summary_cell(label, name, m) for label, name in report.single().items() for m in options.metrics]
+    cells = [cell for cell in found if cell is not None]
+    labels = list(report.experiments)
+    with style.panels(layout.report(report.name, "png"), len(options.metrics)) as several:
+        for axes, metric in zip(several, options.metrics, strict=True):
+            column = [next(iter(of(cells, label, metric)), None) for label in labels]
+            style.bars(axes, labels, [(metric, column)])
+            style.zoom(axes, [cell for cell in column if cell is not None])
+            axes.set_ylabel(QUANTITIES[metric].axis)
+    at = {(c.row, c.metric): shown(c.metric, c.mean, c.deviation, c.n) for c in cells}
+    header = ["Label", *(QUANTITIES[metric].label for metric in options.metrics)]
+    body = [[label, *(at.get((label, metric), "-") for metric in options.metrics)] for label in labels]
+    publish(report, cells, table(header, body), METRIC_NOTES)

@@ -1,0 +1,56 @@
+"""The files of a figure's report: the page around it, the CSV it is drawn from, and what the paper says of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from lifelong import layout
+from lifelong.artifacts import write_json, write_text
+from lifelong.config import Report
+from lifelong.config.reports import FigureOptions
+from lifelong.paper.cells import Cell, write_cells
+from lifelong.paper.claims import Finding, judge, read_claims
+from lifelong.paper.markdown import machine, table
+
+VERDICTS = """\
+The statements are the paper's, in our words. *reproduced*: ours says so by more than the noise, which is the larger of the
+deviations at hand, at every place the statement speaks of; *trend only*: at some places, and nowhere the opposite; *within
+noise*: nowhere either; *contradicted*: the opposite, by more than the noise, somewhere. What is said to be alike must be so
+within the noise or one point of percent; what is said to be steadier must have the smaller deviation."""
+
+
+def publish(
+    report: Report,
+    cells: Sequence[Cell],
+    shown_table: str,
+    notes: str,
+    beside: str = "",
+    drawn: Sequence[Cell] = (),
+) -> None:
+    """Write reports/<name>.md, .csv and .json beside the figure, whose PNG has the same name.
+
+    `shown_table` is the small table under the figure, `beside` what else stands there, `notes` how the numbers were made,
+    `drawn` cells of the CSV that are in the figure alone. The JSON holds the claims' verdicts.
+    """
+    assert isinstance(report.options, FigureOptions)
+    findings = judge(read_claims(report.options.claims), cells) if report.options.claims else []
+    write_cells(layout.report(report.name, "csv"), [*cells, *drawn])
+    write_json(layout.report(report.name, "json"), {"claims": [asdict(one) for one in findings]})
+    image = layout.report(report.name, "png").name
+    data = layout.report(report.name, "csv").name
+    parts = [f"# {report.title}\n", f"![{report.title}]({image})\n", shown_table]
+    parts += [beside] if beside else []
+    if findings:
+        parts.append(f"## What the paper says of it\n\n{findings_table(findings)}\n{VERDICTS}\n")
+    seeds = sorted({cell.n for cell in cells if cell.n})
+    of_seeds = f"Seeds a value: {', '.join(map(str, seeds))}. " if seeds else ""
+    parts.append(f"## How these were made\n\n{notes}\n\n{of_seeds}Data: [{data}]({data}). Machine: {machine()}.\n")
+    if report.experiments:
+        body = [[label, ", ".join(names)] for label, names in report.experiments.items()]
+        parts.append(table(["Label", "Experiments in params.yaml"], body))
+    write_text(layout.report(report.name, "md"), "\n".join(parts))
+
+
+def findings_table(findings: Sequence[Finding]) -> str:
+    return table(["Statement", "Ours", "Verdict"], [[f.statement, f.numbers, f.verdict] for f in findings])

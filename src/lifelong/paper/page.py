@@ -1,0 +1,191 @@
+"""The page of a section: a template of `lifelong/paper/pages` whose numbers come from the section's other reports alone.
+
+A template is Jinja2. It names reports as params.yaml does within the section, and has these functions:
+
+- `cell(report, row, metric, protocol=, x=)`: `98.34 ± 0.15`, from the report's CSV;
+- `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
+- `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
+- `claims(report)`: what the paper says of a figure, our numbers and verdicts;
+- `counts(*reports)`: how many verdicts there are of each kind, cells that are doubtful in themselves left out;
+- `doubts(*reports)`: how many those are;
+- `image(report)`, `link(report)`: the figure, and a link to the report, by its title.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+
+from lifelong import layout
+from lifelong.artifacts import read_json, write_text
+from lifelong.config import Report, Settings
+from lifelong.config.reports import PAPER, FigureOptions, PageOptions
+from lifelong.errors import UserError, did_you_mean
+from lifelong.paper.cells import read_csv
+from lifelong.paper.claims import Finding
+from lifelong.paper.figures.publish import findings_table
+from lifelong.paper.markdown import table
+from lifelong.paper.quantities import QUANTITIES, shown
+
+VERDICTS = ("reproduced", "trend only", "within noise", "contradicted", "not attempted")
+
+PROTOCOL = "task_incremental"
+
+
+class Numbers:
+    """What a template may ask of the section's reports."""
+
+    def __init__(self, reports: dict[str, Report]) -> None:
+        self._reports = reports
+        self._lines = functools.cache(lambda name: read_csv(layout.report(self._report(name).name, "csv")))
+
+    def cell(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
+        """Mean and deviation of one cell."""
+        return _shown(self._line(report, row, metric, protocol, x))
+
+    def verdict(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
+        """The verdict on one cell's printed value."""
+        found = self._line(report, row, metric, protocol, x)["verdict"]
+        if not found:
+            raise UserError(f"verdict: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
+        return found
+
+    def side_by_side(
+        self, first: str, second: str, metrics: list[str], titles: tuple[str, str] = ("As released", "Fair")
+    ) -> str:
+        """For each row of `first` and each metric: its value, that of `second`, and the printed one, with both verdicts."""
+        rows = list(dict.fromkeys(line["row"] for line in self._lines(first)))
+        header = ["Method", "Metric", "Printed"]
+        for title in titles:
+            header += [title, "Verdict"]
+        body = []
+        for row in rows:
+            for metric in metrics:
+                lines = [self._find(name, row, metric, PROTOCOL, None) for name in (first, second)]
+                known = next((line for line in lines if line is not None), None)
+                if known is None:
+                    continue  # a metric that this method does not have
+                cells = [row, QUANTITIES[metric].label, _printed(known)]
+                for line in lines:
+                    cells += [_shown(line), line["verdict"] or "-"] if line is not None else ["-", "-"]
+                body.append(cells)
+        return table(header, body)
+
+    def claims(self, report: str) -> str:
+        """The statements on a figure as a table."""
+        return findings_table([Finding(**one) for one in self._claims(report)])
+
+    def counts(self, *reports: str) -> str:
+        """How many verdicts of each kind the reports hold together."""
+        found = Counter(word for report in reports for word, doubted in self._verdicts(report) if not doubted)
+        return ", ".join(f"{found[word]} {word}" for word in VERDICTS if found[word]) or "no verdict"
+
+    def doubts(self, *reports: str) -> int:
+        """How many printed cells are doubtful in themselves."""
+        return sum(doubted for report in reports for _, doubted in self._verdicts(report))
+
+    def image(self, report: str) -> str:
+        found = self._report(report)
+        if "png" not in found.kind.writes:
+            raise UserError(f"image: report {report!r} is a {found.kind_name}, which has no figure")
+        return f"![{found.title}]({report}.png)"
+
+    def link(self, report: str) -> str:
+        return f"[{self._report(report).title}]({report}.md)"
+
+    def _report(self, name: str) -> Report:
+        if name not in self._reports:
+            raise UserError(f"the section has no report {name!r}; {did_you_mean(name, self._reports)}")
+        return self._reports[name]
+
+    def _find(self, report: str, row: str, metric: str, protocol: str, x: float | None) -> dict[str, str] | None:
+        for line in self._lines(report):
+            here = line["row"] == row and line["metric"] == metric and line.get("protocol", protocol) == protocol
+            if here and (x is None or (line["x"] and float(line["x"]) == x)):
+                return line
+        return None
+
+    def _line(self, report: str, row: str, metric: str, protocol: str, x: float | None) -> dict[str, str]:
+        found = self._find(report, row, metric, protocol, x)
+        if found is not None:
+            return found
+        at = "" if x is None else f" at x = {x:g}"
+        rows = did_you_mean(row, {line["row"] for line in self._lines(report)})
+        metrics = ", ".join(sorted({line["metric"] for line in self._lines(report)}))
+        raise UserError(
+            f"report {report!r} has no cell of row {row!r}, metric {metric!r}, {protocol}{at}; "
+            f"rows {rows} Metrics: {metrics}"
+        )
+
+    def _claims(self, report: str) -> list[dict[str, str]]:
+        found = self._report(report)
+        if not isinstance(found.options, FigureOptions):
+            return []
+        claims: list[dict[str, str]] = read_json(layout.report(found.name, "json"))["claims"]
+        return claims
+
+    def _verdicts(self, report: str) -> list[tuple[str, bool]]:
+        """Every verdict of a report, and whether what is printed is doubtful in itself."""
+        printed = [(line["verdict"], bool(line.get("doubt"))) for line in self._lines(report) if line["verdict"]]
+        return printed + [(claim["verdict"], False) for claim in self._claims(report)]
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write reports/<section>/<name>.md.
+
+    Raises:
+        UserError: the template is faulty or asks for what the reports do not have; it is named with the line.
+    """
+    assert isinstance(report.options, PageOptions)
+    others = {
+        name.partition("/")[2]: settings.report(name)
+        for name in settings.sections()[report.section]
+        if name != report.name and settings.report(name).kind_name != "page"
+    }
+    text = rendered(report.options.template, Numbers(others), report.title)
+    write_text(layout.report(report.name, "md"), text)
+
+
+def rendered(template: str, numbers: Numbers, title: str) -> str:
+    """The template's text with every number in place."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAPER / "pages"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    names = ("cell", "verdict", "side_by_side", "claims", "counts", "doubts", "image", "link")
+    helpers: dict[str, Callable[..., Any]] = {name: getattr(numbers, name) for name in names}
+    try:
+        return environment.get_template(f"{template}.md").render(title=title, **helpers)
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"pages/{template}.md, line {error.lineno}: {error.message}") from None
+    except (UserError, jinja2.UndefinedError, TypeError) as error:
+        raise UserError(f"pages/{template}.md{_line_of(error, template)}: {error}") from None
+
+
+def _line_of(error: BaseException, template: str) -> str:
+    """The template's line that an error was raised in; Jinja2 puts it into the traceback."""
+    number, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith(f"{template}.md"):
+            number = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {number}" if number else ""
+
+
+def _shown(line: dict[str, str]) -> str:
+    deviation = float(line["deviation"]) if line["deviation"] else None
+    return shown(line["metric"], float(line["mean"]), deviation, int(line["n"]))
+
+
+def _printed(line: dict[str, str]) -> str:
+    if not line["printed_mean"]:
+        return "-"
+    deviation = f" ± {float(line['printed_deviation']):.2f}" if line.get("printed_deviation") else ""
+    return f"{float(line['printed_mean']):.2f}{deviation}{' †' if line.get('doubt') else ''}"

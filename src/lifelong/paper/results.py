@@ -1,0 +1,49 @@
+"""What reports read of the experiments' results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lifelong import layout
+from lifelong.artifacts import read_json
+from lifelong.config import Experiment
+from lifelong.metrics import matrix
+from lifelong.paper.cells import Cell
+
+METRIC_NOTES = """\
+Values are percent on the test split, task-incremental (the task is told at test), mean ± sample deviation over the seeds.
+R[i, j] is the accuracy on task j after task i: ACC = mean of R[T, j]; BWT = mean of R[T, j] - R[j, j] over j < T; FWT
+(against joint) = mean of R[j, j] - m[j] over j > 1, with m the accuracies of joint training with the same seed. The last
+epoch's weights are taken; nothing is chosen on the test split."""
+
+
+def percent(summary: dict[str, Any], protocol: str, metric: str) -> dict[str, Any]:
+    """Mean and deviation in percent, and n, of one metric of a summary; none where the metric does not exist."""
+    found = summary["test"][protocol][metric]
+    return {
+        "mean": None if found["mean"] is None else 100 * found["mean"],
+        "deviation": None if found["deviation"] is None else 100 * found["deviation"],
+        "n": found["n"],
+    }
+
+
+def summary_cell(row: str, name: str, metric: str, x: float | None = None) -> Cell | None:
+    """A metric of an experiment's summary, task-incremental; none where the experiment cannot give it."""
+    found = percent(read_json(layout.summary(name)), "task_incremental", metric)
+    if found["mean"] is None:
+        return None
+    return Cell(row, metric, found["mean"], found["deviation"], found["n"], x, name)
+
+
+def mean_over_seen(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """After each task t, the mean over j <= t of R[t, j] in percent; none where the row has no accuracies."""
+    r = matrix(rows)
+    means = [100 * r[t, : t + 1].mean() for t in range(len(r))]
+    return [None if mean != mean else float(mean) for mean in means]
+
+
+def accuracies_by_seed(experiment: Experiment) -> list[list[float | None]]:
+    """`mean_over_seen` on the test split, task-incremental: [seeds][tasks]."""
+    scores = [read_json(layout.scores(experiment.name, seed)) for seed in experiment.seeds]
+    return [mean_over_seen(one["test"]["task_incremental"]) for one in scores]
