@@ -39,4 +39,5 @@ rule all:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/sequential.smk"
+include: "workflow/rules/skill.smk"
 include: "workflow/rules/report.smk"

@@ -14,6 +14,7 @@ import click
 
 from lifelong import layout
 from lifelong.artifacts import missing
+from lifelong.cli_skill import predict, skill
 from lifelong.config import Settings, load
 from lifelong.config.methods import STAGES
 from lifelong.errors import UserError, did_you_mean
@@ -156,6 +157,10 @@ def show(settings: Settings, report: str) -> None:
     click.echo(f"Report   {text} (how the numbers were made; .csv and .json beside it)")
     click.echo(f"Models   {layout.RESULTS}/<experiment>/seed-<s>/task-<t>/")
     click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
+
+
+cli.add_command(skill)
+cli.add_command(predict)
 
 
 @cli.command()

@@ -6,12 +6,14 @@ Snakemake and the command line ask here, so both know one graph. Nothing here im
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lifelong import layout
 from lifelong.artifacts import file_digest
 from lifelong.config import Experiment, Report, Scenario, Settings
 from lifelong.config.networks import Network
 from lifelong.config.reports import sources
+from lifelong.config.skill import Collective, Skill
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
 
@@ -95,3 +97,61 @@ def report_fingerprint(report: Report) -> str:
     digests = {path.name: file_digest(path) for path in sources(report.options)}
     roots = [report.kind.module] + ([network_module(report.network)] if report.network else [])
     return fingerprint({**report.parameters(), "sources": digests}, roots)
+
+
+def biased_heads(collective: Collective) -> list[str]:
+    """The heads of a collective that learn biases too, each in a job of its own a task."""
+    return [label for label, head in collective.heads.items() if head.kind == "beneficial-biases"]
+
+
+def splits_taught(skill: Skill, name: str) -> list[str]:
+    """The features that teaching reads: the training ones, and the test ones where an option says so."""
+    leaks = any(h.kind == "linear" and h.selection == "test" for h in skill.collective(name).heads.values())
+    return ["train", "test"] if leaks else ["train"]
+
+
+def features_fingerprint(settings: Settings, backbone: str, tier: str) -> str:
+    chosen = settings.skill.backbones[backbone].model_dump(), settings.skill.tiers[tier].model_dump()
+    return fingerprint({"backbone": chosen[0], "tier": chosen[1]}, ["lifelong.methods.skill.features"])
+
+
+def teaching_fingerprint(skill: Skill, name: str) -> str:
+    parts = _collective_parts(skill, name)
+    parts["heads"] = {label: head for label, head in parts["heads"].items() if head["kind"] == "linear"}
+    modules = ["gmmc", "heads", "mahalanobis", "selection"]  # not `teach`, which holds the other stages too
+    return fingerprint(parts, [f"lifelong.methods.skill.{module}" for module in modules])
+
+
+def biased_fingerprint(skill: Skill, name: str, head: str) -> str:
+    parts = _collective_parts(skill, name)
+    own = {key: parts[key] for key in ("sequence", "tier", "backbone")} | {"head": parts["heads"][head]}
+    return fingerprint(own, ["lifelong.methods.skill.heads", "lifelong.backbones.load"])
+
+
+def packing_fingerprint(collective: Collective) -> str:
+    return fingerprint(collective.model_dump(include={"heads", "mappers", "variants"}), ["lifelong.methods.skill.packing"])
+
+
+def receiving_fingerprint(skill: Skill, name: str) -> str:
+    return fingerprint(_collective_parts(skill, name), ["lifelong.methods.skill.share"])
+
+
+def routing_fingerprint(skill: Skill, name: str) -> str:
+    return fingerprint(_collective_parts(skill, name), ["lifelong.methods.skill.evaluate"])
+
+
+def reuse_fingerprint(skill: Skill, name: str) -> str:
+    wanted = skill.collective(name).reuse
+    parts = _collective_parts(skill, name) | {"reuse": wanted.model_dump() if wanted else None}
+    return fingerprint(parts, ["lifelong.methods.skill.reuse"])
+
+
+def _collective_parts(skill: Skill, name: str) -> dict[str, Any]:
+    """All that decides a collective's results, but for the numbers of seeds and agents."""
+    collective = skill.collective(name)
+    sequence = skill.sequences[collective.sequence]
+    return collective.model_dump(include={"heads", "mappers", "variants"}) | {
+        "sequence": sequence.model_dump(),
+        "tier": skill.tiers[sequence.tier].model_dump(),
+        "backbone": skill.backbones[collective.backbone].model_dump(),
+    }

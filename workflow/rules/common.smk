@@ -75,9 +75,50 @@ def report_inputs(w):
             other = SETTINGS.report(name)
             if other.kind_name != wanted.kind_name:
                 found += [layout.report(name, suffix) for suffix in ("md", *other.kind.writes)]
+    collective = getattr(wanted.options, "collective", None)
+    found += collective_evidence(collective) if collective else []
     return list(dict.fromkeys(found))
 
 
 def reports_of_kind(kind):
     """A pattern of the names of a kind's reports; one that nothing matches when there is none."""
     return "|".join(name for name, one in SETTINGS.reports.items() if one.kind_name == kind) or "(?!)"
+
+
+def collective_tasks(w):
+    return range(len(SETTINGS.skill.tasks(SETTINGS.skill.collective(w.collective).sequence)))
+
+
+def skill_features(collective, splits, tasks=None):
+    """Features of the data sets that the tasks (all of them by default) of a collective are cut from."""
+    wanted = SETTINGS.skill.collective(collective)
+    tier = SETTINGS.skill.sequences[wanted.sequence].tier
+    entries = SETTINGS.skill.tasks(wanted.sequence)
+    datasets = dict.fromkeys(entry.dataset for entry in (entries if tasks is None else [entries[t] for t in tasks]))
+    return [layout.features(wanted.backbone, tier, dataset, split) for dataset in datasets for split in splits]
+
+
+def task_dataset(w):
+    sequence = SETTINGS.skill.collective(w.collective).sequence
+    return SETTINGS.skill.tasks(sequence)[int(w.task)].dataset
+
+
+def collective_packets(collective, seed):
+    wanted = SETTINGS.skill.collective(collective)
+    tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
+    return [layout.packet(collective, seed, task, variant) for task in tasks for variant in wanted.variants]
+
+
+def collective_evidence(collective):
+    """What a report on a collective reads: scores and banks of every seed, and how long the tasks took."""
+    wanted = SETTINGS.skill.collective(collective)
+    tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
+    biased = stages.biased_heads(wanted)
+    found = []
+    for seed in range(wanted.seeds):
+        found += [layout.collective_scores(collective, seed), layout.collective_predictions(collective, seed)]
+        found += [layout.bank(collective, seed, n, agent) for n in wanted.agents for agent in range(n)]
+        found += [layout.taught_times(collective, seed, task) for task in tasks]
+        found += [layout.biased_times(collective, seed, task, head) for task in tasks for head in biased]
+        found += [layout.reused(collective, seed)] if wanted.reuse else []
+    return found

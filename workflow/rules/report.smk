@@ -71,4 +71,4 @@ for section in SETTINGS.sections():
 
 rule demo:
     input:
-        report_targets("digits") if "digits" in SETTINGS.sections() else [],
+        [report_targets(section) for section in ("digits", "skill-demo") if section in SETTINGS.sections()],

@@ -28,6 +28,7 @@ from lifelong.config.schema import (
     Training,
 )
 from lifelong.config.sections import Section
+from lifelong.config.skill import Skill
 from lifelong.errors import UserError, did_you_mean
 
 
@@ -91,6 +92,7 @@ class Settings:
     scenarios: dict[str, Scenario]
     experiments: dict[str, Experiment]
     candidates: dict[str, Experiment]  # what the grids of `experiments` choose from
+    skill: Skill
     reports: dict[str, Report]  # by "<section>/<name>"
     tracking_uri: str
 
@@ -152,6 +154,7 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
         if scenario.dataset not in known:
             hint = did_you_mean(scenario.dataset, known)
             faults.append(f"scenarios.{name}.dataset: {scenario.dataset!r} is unknown; {hint}")
+    faults += params.skill.faults({*CLASSES_OF_BUILT_IN, *params.datasets})
     experiments: dict[str, Experiment] = {}
     for name, entry in params.experiments.items():
         try:
@@ -176,7 +179,8 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
     candidates = {c.name: c for experiment in experiments.values() for c in _candidates(experiment)}
-    return Settings(params.datasets, params.scenarios, experiments, candidates, reports, params.tracking_uri)
+    datasets = params.datasets | {name: Folder(**folder) for name, folder in params.skill.folders().items()}
+    return Settings(datasets, params.scenarios, experiments, candidates, params.skill, reports, params.tracking_uri)
 
 
 def _branched(

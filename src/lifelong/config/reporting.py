@@ -99,6 +99,10 @@ def resolved_report(
             raise UserError(
                 f"{source}: {where}.options: no {file.parent.name} {file.stem!r}; {did_you_mean(file.stem, known)}"
             )
+    collective = getattr(options, "collective", None)
+    if collective is not None and collective not in params.skill.collectives:
+        hint = did_you_mean(collective, params.skill.collectives)
+        raise UserError(f"{source}: {where}.options.collective: {collective!r} is unknown; {hint}")
     network = None
     if isinstance(options, GrowthOptions):
         if options.network not in params.networks:

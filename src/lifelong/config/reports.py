@@ -84,6 +84,20 @@ class PageOptions(Section):
     template: Name
 
 
+class CollectiveOptions(Section):
+    """A collective of SKILL agents: what it answers, what it shares, how its banks agree."""
+
+    collective: Name
+
+
+class SkillCostsOptions(Section):
+    """Tables 1 and 2 of SKILL, and the same account for a collective of ours."""
+
+    table: str  # CSV of the 102 tasks, looked for in data/raw and LIFELONG_DATA
+    collective: Name
+    epochs: Count = 30
+
+
 Need = Literal["summary", "scores", "states", "first-state", "last-state", "data", "section"]
 """Of every experiment of a report: its summary, the scores of each seed, the state each task (the first, the last) leaves,
 its images and tasks; or all other reports of the section."""
@@ -105,6 +119,9 @@ _FIGURE = ("csv", "json", "png")
 
 REPORT_KINDS: dict[str, ReportKind] = {
     "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
+    "skill-reuse": ReportKind("lifelong.paper.reuse", (), _FIGURE, CollectiveOptions, "none"),
+    "skill-costs": ReportKind("lifelong.paper.skill_costs", (), ("csv", "json"), SkillCostsOptions, "none"),
+    "collective": ReportKind("lifelong.paper.collective", (), _FIGURE, CollectiveOptions, "none"),
     "accuracy-over-tasks": ReportKind("lifelong.paper.figures.accuracy_over_tasks", ("scores",), _FIGURE, FigureOptions),
     "sweep": ReportKind("lifelong.paper.figures.sweep", ("summary",), _FIGURE, SweepOptions, "series"),
     "bars": ReportKind("lifelong.paper.figures.bars", ("summary",), _FIGURE, BarsOptions),

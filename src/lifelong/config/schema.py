@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from lifelong.config.networks import Network
 from lifelong.config.sections import Count, Fraction, Name, Positive, Section, Seed, Share
+from lifelong.config.skill import Skill
 
 CLASSES_OF_BUILT_IN = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100}
 
@@ -171,6 +172,7 @@ class Params(Section):
     networks: dict[Name, Network]
     training: dict[Name, Training]
     experiments: dict[Name, ExperimentEntry]
+    skill: Skill = Skill()
     reports: dict[Name, dict[Name, ReportEntry]]
     tracking_uri: str = "sqlite:///mlflow.db"
 

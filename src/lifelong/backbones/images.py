@@ -1,0 +1,29 @@
+"""From decoded images to what a backbone sees: three channels, resized once, the centre, normalised."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lifelong.config.skill import Backbone
+
+
+def prepare_images(images: Tensor, settings: Backbone) -> Tensor:
+    """uint8 [n, 1 or 3, h, w] -> float32 [n, 3, size, size], channels last.
+
+    The shorter side becomes size / crop (bicubic, antialiased), the centre is cut out, pixels are scaled to 0..1 and
+    normalised by mean and deviation.
+    """
+    height, width = images.shape[2:]
+    shorter = round(settings.image_size / settings.crop)
+    scale = shorter / min(height, width)
+    shape = (max(shorter, round(height * scale)), max(shorter, round(width * scale)))
+    pixels = images.float()
+    if shape != (height, width):
+        pixels = functional.interpolate(pixels, shape, mode="bicubic", antialias=True).clamp_(0, 255)
+    top, left = ((side - settings.image_size) // 2 for side in shape)
+    pixels = pixels[:, :, top : top + settings.image_size, left : left + settings.image_size]
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (settings.mean, settings.deviation))
+    prepared = (pixels / 255 - mean) / deviation  # a grey channel becomes three here
+    return prepared.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,146 @@
+"""The commands of SKILL: features of a backbone, teaching, packets, banks and routing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lifelong import layout
+from lifelong.config import Settings
+from lifelong.errors import UserError, did_you_mean
+
+seed_option = click.option("--seed", type=int, required=True, help="From 0 to the collective's number of seeds.")
+task_option = click.option("--task", type=int, required=True, help="The task's place in the sequence, from 0.")
+threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+head_option = click.option("--head", required=True, help="A head of the collective with beneficial biases.")
+
+
+@click.group()
+def skill() -> None:
+    """SKILL: agents that learn tasks apart, share packets and find the task of an image by themselves."""
+
+
+def _places() -> tuple[Path, list[Path]]:
+    from lifelong.data.catalog import search_directories
+
+    return layout.RAW, search_directories()
+
+
+@skill.command()
+@click.argument("backbone")
+@click.argument("tier")
+@click.argument("dataset")
+@threads_option
+@click.pass_obj
+def features(settings: Settings, backbone: str, tier: str, dataset: str, threads: int) -> None:
+    """Features of a frozen backbone for the images of a data set that a tier uses."""
+    for given, known, what in ((backbone, settings.skill.backbones, "backbone"), (tier, settings.skill.tiers, "tier")):
+        if given not in known:
+            raise UserError(f"params.yaml: skill has no {what} {given!r}; {did_you_mean(given, known)}")
+    from lifelong.methods.skill.features import SPLITS, extract
+
+    outputs = {split: layout.features(backbone, tier, dataset, split) for split in SPLITS}
+    chosen = settings.skill.backbones[backbone], settings.skill.tiers[tier]
+    extract(backbone, *chosen, layout.images(dataset), outputs, layout.CHECKPOINTS, _places(), threads)
+
+
+@skill.command()
+@click.argument("collective")
+@seed_option
+@task_option
+@threads_option
+@click.pass_obj
+def teach(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
+    """Linear heads and anchors of one task."""
+    from lifelong.methods.skill.teach import teach
+
+    teach(settings.skill, collective, seed, task, threads)
+
+
+@skill.command("teach-biased")
+@click.argument("collective")
+@seed_option
+@task_option
+@head_option
+@threads_option
+@click.pass_obj
+def teach_biased(settings: Settings, collective: str, seed: int, task: int, head: str, threads: int) -> None:
+    """A head with beneficial biases of one task."""
+    from lifelong.methods.skill.teach import teach_biased
+
+    teach_biased(settings.skill, collective, seed, task, head, _places(), threads)
+
+
+@skill.command("judge-biased")
+@click.argument("collective")
+@seed_option
+@head_option
+@threads_option
+@click.pass_obj
+def judge_biased(settings: Settings, collective: str, seed: int, head: str, threads: int) -> None:
+    """What the heads with beneficial biases answer for the test images of their own tasks."""
+    from lifelong.methods.skill.teach import judge_biased
+
+    judge_biased(settings.skill, collective, seed, head, _places(), threads)
+
+
+@skill.command()
+@click.argument("collective")
+@seed_option
+@task_option
+@click.pass_obj
+def pack(settings: Settings, collective: str, seed: int, task: int) -> None:
+    """The packets of one task, one for each variant."""
+    from lifelong.methods.skill.packing import pack
+
+    pack(settings.skill, collective, seed, task)
+
+
+@skill.command()
+@click.argument("collective")
+@seed_option
+@click.option("--agents", type=click.IntRange(1), required=True, help="How many agents share the tasks.")
+@click.option("--agent", type=click.IntRange(0), required=True, help="Which of them, from 0.")
+@click.pass_obj
+def receive(settings: Settings, collective: str, seed: int, agents: int, agent: int) -> None:
+    """The bank of one agent after all packets."""
+    from lifelong.methods.skill.share import receive
+
+    receive(settings.skill, collective, seed, agents, agent)
+
+
+@skill.command("evaluate")
+@click.argument("collective")
+@seed_option
+@click.pass_obj
+def evaluate(settings: Settings, collective: str, seed: int) -> None:
+    """Mapper and final accuracy of every variant after 1..T tasks."""
+    from lifelong.methods.skill.evaluate import evaluate
+
+    evaluate(settings.skill, collective, seed)
+
+
+@skill.command("reuse")
+@click.argument("collective")
+@seed_option
+@click.pass_obj
+def reuse(settings: Settings, collective: str, seed: int) -> None:
+    """Correction of answers by class names, and old heads as a start for new tasks."""
+    from lifelong.methods.skill.reuse import reuse
+
+    reuse(settings.skill, collective, seed)
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--collective", default="skill-19", show_default=True)
+@click.option("--variant", default="GMMC", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.pass_obj
+def predict(settings: Settings, images: tuple[Path, ...], collective: str, variant: str, seed: int) -> None:
+    """Task and class of any image, by the packets that a collective's agents shared."""
+    from lifelong.methods.skill.predict import predict
+
+    for answer in predict(settings.skill, collective, variant, seed, images, _places()):
+        click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")

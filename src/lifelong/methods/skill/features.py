@@ -1,0 +1,99 @@
+"""Features of a frozen backbone for the images of a data set: extracted once, in shards, and kept with a checksum."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lifelong.artifacts import json_digest, read_tensors, write_tensors
+from lifelong.backbones.fuse import fuse
+from lifelong.backbones.images import prepare_images
+from lifelong.backbones.load import backbone_fingerprint, load_backbone
+from lifelong.config.skill import Backbone, Tier
+from lifelong.learning.checkpoints import Checkpoints
+from lifelong.memory import keep_freed_memory
+from lifelong.methods.skill.selection import chosen_classes, chosen_images
+from lifelong.progress import Progress
+
+BATCH = 32
+SHARD = 16 * BATCH  # images between two checkpoints
+SPLITS = ("train", "test")
+
+
+def extract(
+    name: str,
+    settings: Backbone,
+    tier: Tier,
+    images: Path,
+    outputs: dict[str, Path],
+    checkpoints: Path,
+    places: tuple[Path, list[Path]],
+    threads: int = 1,
+) -> None:
+    """Write one file of kind "features" for each split: features [n, d], labels and indices [n]; resumable by shard."""
+    keep_freed_memory()
+    gc.enable()
+    torch.set_num_threads(threads)
+    network = load_backbone(name, settings, *places)
+    identity = backbone_fingerprint(settings, network)
+    fast, scales = fuse(network, settings.image_size)
+    channels = sum(map(len, scales.values()))
+    for split in SPLITS:
+        arrays, info = read_tensors(images, "images", [f"{split}_images", f"{split}_labels"])
+        classes = chosen_classes(len(info["class_names"]), tier)
+        index = chosen_images(arrays[f"{split}_labels"], classes, split, tier)
+        key = {"backbone": identity, "content": info["content"], "tier": tier.model_dump(), "split": split}
+        kept = Checkpoints(checkpoints / json_digest(key))
+        features = _features(fast, settings, arrays[f"{split}_images"][index], kept, f"{info['dataset']} {split}")
+        write_tensors(
+            outputs[split],
+            "features",
+            {"features": features, "labels": arrays[f"{split}_labels"][index], "index": index},
+            {
+                "dataset": info["dataset"],
+                "content": info["content"],
+                "split": split,
+                "class_names": info["class_names"],
+                "classes": classes,
+                "backbone": identity,
+                "width": features.shape[1],
+                "channels": channels,
+                "sha256": hashlib.sha256(features.tobytes()).hexdigest(),
+            },
+        )
+        kept.remove()
+
+
+def pooled(network: nn.Module, settings: Backbone, images: np.ndarray) -> np.ndarray:
+    """Features [n, d] in the backbone's kept precision."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH):
+            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
+            parts.append(network(prepare_images(batch, settings)).numpy())
+    return np.concatenate(parts).astype(settings.features)
+
+
+def _features(
+    network: nn.Module, settings: Backbone, images: np.ndarray, checkpoints: Checkpoints, label: str
+) -> np.ndarray:
+    shards = range(0, len(images), SHARD)
+    parts = []
+    start = time.monotonic()
+    with Progress(f"features of {label}", len(shards)) as progress:
+        for number, first in enumerate(shards):
+            kept = checkpoints.load(f"{number:05d}")
+            if kept is None:
+                part = pooled(network, settings, images[first : first + SHARD])
+                checkpoints.save(f"{number:05d}", {"features": torch.from_numpy(part)}, {})
+            else:
+                part = kept[0]["features"].numpy()
+            parts.append(part)
+            progress.step(f"{sum(map(len, parts)) / (time.monotonic() - start):.0f} images/s")
+    return np.concatenate(parts)

@@ -1,0 +1,178 @@
+"""What agents gain from each other's heads (SKILL, Sec. 7): names that mean the same, and heads as a start for new tasks."""
+
+from __future__ import annotations
+
+import gc
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lifelong import layout
+from lifelong.artifacts import read_tensors, write_json
+from lifelong.config.schema import Training
+from lifelong.config.skill import Reuse, Skill
+from lifelong.errors import UserError
+from lifelong.learning.optimisers import Optimiser
+from lifelong.memory import keep_freed_memory
+from lifelong.methods.skill import names
+from lifelong.methods.skill.bank import head_logits
+from lifelong.methods.skill.packing import task_of
+from lifelong.methods.skill.selection import TaskData, task_features
+from lifelong.methods.skill.share import open_bank
+from lifelong.randomness import generator
+
+THRESHOLDS = (0.95, 0.90)
+
+
+def reuse(skill: Skill, name: str, seed: int) -> None:
+    """Write what names correct, and the learning curves with and without old heads."""
+    collective, _ = task_of(skill, name, seed, 0)
+    if collective.reuse is None:
+        raise UserError(f"skill.collectives.{name}: has no 'reuse', which says what to try")
+    gc.enable()
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    tier = skill.sequences[collective.sequence].tier
+    entries = {entry.name: entry for entry in skill.tasks(collective.sequence)}
+    splits = {
+        task: tuple(
+            task_features(layout.features(collective.backbone, tier, entry.dataset, split), entry)
+            for split in ("train", "test")
+        )
+        for task, entry in entries.items()
+    }
+    wanted = collective.reuse
+    heads = {task: _head(splits[task], wanted, seed, task) for task in dict.fromkeys([*wanted.pairs, *_old(wanted)])}
+    pairs = [_union(splits, heads, wanted, seed, *pair) for pair in combinations(wanted.pairs, 2)]
+    transfers = [_transfer(splits, heads, wanted, seed, t.old, t.new) for t in wanted.transfers]
+    found = {"names": correct(skill, name, seed, wanted.variant), "pairs": pairs, "transfers": transfers}
+    write_json(layout.reused(name, seed), found)
+
+
+def correct(skill: Skill, name: str, seed: int, variant: str) -> dict[str, Any]:
+    """Accuracy by task when an answer of another task counts as right if its name means the true class (Sec. 7.1).
+
+    Within the right task names change nothing: there two classes are two, however near their names.
+    """
+    collective, _ = task_of(skill, name, seed, 0)
+    entries = skill.tasks(collective.sequence)
+    tier = skill.sequences[collective.sequence].tier
+    tests = [task_features(layout.features(collective.backbone, tier, e.dataset, "test"), e) for e in entries]
+    bank = open_bank(skill, name, seed, variant, list(range(len(entries))))
+    packets = [bank.packets[entry.name] for entry in entries]
+    arrays, _ = read_tensors(layout.collective_predictions(name, seed), "skill-predictions")
+    routed = arrays[f"routes/{collective.variants[variant].mapper}"]
+    features = np.concatenate([test.rows for test in tests])
+    starts = np.cumsum([0, *(len(packet.class_names) for packet in packets)])
+    truth = np.concatenate([test.labels for test in tests]) + starts[arrays["owners"]]
+    answers = np.zeros(len(features), np.int64)
+    for task, packet in enumerate(packets):
+        own = routed == task
+        answers[own] = head_logits(packet, features[own]).argmax(1) + starts[task]
+    every = [label for packet in packets for label in packet.class_names]
+    similarity = names.cosines(every, every)
+    right = answers == truth
+    elsewhere = routed != arrays["owners"]
+    rules = {"same name": names.same_name(every, every)} | {f"cosine > {t:g}": similarity > t for t in THRESHOLDS}
+    accuracies = {"none": right} | {rule: right | (elsewhere & means[truth, answers]) for rule, means in rules.items()}
+    tasks = [entry.name for entry in entries]
+    by_task = {
+        rule: [float(correct[arrays["owners"] == task].mean()) for task in range(len(tasks))]
+        for rule, correct in accuracies.items()
+    }
+    owner = np.repeat(np.arange(len(packets)), np.diff(starts))
+    near = [
+        [tasks[owner[a]], every[a], tasks[owner[b]], every[b], round(float(similarity[a, b]), 3)]
+        for a, b in zip(*np.nonzero(similarity > THRESHOLDS[-1]), strict=True)
+        if owner[a] < owner[b]
+    ]
+    return {"tasks": tasks, "accuracy": by_task, "near": near}
+
+
+def normalised(weight: Tensor) -> Tensor:
+    """w' = w / max |w| of each row: what a class of the head is in every task (Sec. 7.2, without bias: dossier S15)."""
+    return weight / weight.abs().amax(1, keepdim=True)
+
+
+def train_normalised(
+    start: Tensor, train: TaskData, test: TaskData, epochs: int, settings: Reuse, source: tuple[int | str, ...]
+) -> tuple[Tensor, list[float]]:
+    """Adam on the rows of a head that is used as `normalised`; its test accuracy before and after each epoch."""
+    weight = start.clone()
+    budget = Training(optimiser="adam", learning_rate=settings.learning_rate, batch_size=settings.batch_size, epochs=epochs)
+    optimiser = Optimiser(budget, ["weight"], [weight])
+    x, y = torch.from_numpy(train.rows), torch.from_numpy(train.labels)
+    x_test, y_test = torch.from_numpy(test.rows), torch.from_numpy(test.labels)
+
+    def accuracy() -> float:
+        return ((x_test @ normalised(weight).T).argmax(1) == y_test).float().mean().item()
+
+    curve = [accuracy()]
+    for epoch in range(epochs):
+        for index in torch.randperm(len(y), generator=generator(*source, epoch)).split(settings.batch_size):
+            leaf = weight.detach().requires_grad_()
+            loss = functional.cross_entropy(x[index] @ normalised(leaf).T, y[index])
+            optimiser.step(list(torch.autograd.grad(loss, leaf)), settings.learning_rate)
+        curve.append(accuracy())
+    return normalised(weight), curve
+
+
+def random_start(classes: int, features: int, source: tuple[int | str, ...]) -> Tensor:
+    """torch's own start of a linear layer."""
+    return torch.empty(classes, features).uniform_(-(features**-0.5), features**-0.5, generator=generator(*source))
+
+
+def _old(settings: Reuse) -> list[str]:
+    return [transfer.old for transfer in settings.transfers]
+
+
+def _head(split: tuple[TaskData, ...], settings: Reuse, seed: int, task: str) -> Tensor:
+    train, test = split
+    start = random_start(len(train.names), train.rows.shape[1], (seed, "reuse", task))
+    return train_normalised(start, train, test, settings.epochs, settings, (seed, "reuse", task))[0]
+
+
+def _union(splits: Any, heads: dict[str, Tensor], settings: Reuse, seed: int, one: str, two: str) -> dict[str, Any]:
+    """The task of all classes of two tasks, from their heads together and from a random start (Fig. 11)."""
+    train, test = (_joined(splits[one][part], splits[two][part]) for part in (0, 1))
+    both = torch.cat([heads[one], heads[two]])
+    source = (seed, "union", one, two)
+    fresh = random_start(len(train.names), train.rows.shape[1], source)
+    curves = [train_normalised(start, train, test, settings.epochs, settings, source)[1] for start in (both, fresh)]
+    return {"tasks": [one, two], "reused": curves[0], "random": curves[1]}
+
+
+def _joined(one: TaskData, two: TaskData) -> TaskData:
+    rows, labels = np.concatenate([one.rows, two.rows]), np.concatenate([one.labels, two.labels + len(one.names)])
+    return TaskData(rows, labels, one.names + two.names)
+
+
+def _transfer(splits: Any, heads: dict[str, Tensor], settings: Reuse, seed: int, old: str, new: str) -> dict[str, Any]:
+    """A new task from the rows of an old one's most similar names, with few images a class (Tab. 3)."""
+    train, test = splits[new]
+    similarity = names.cosines(train.names, splits[old][0].names)
+    matched = np.flatnonzero(similarity.max(1) > settings.similarity)
+    results = {}
+    for shots in (None, *settings.shots):
+        part = train if shots is None else train.at(_few(train.labels, shots, seed))
+        source = (seed, "transfer", old, new, shots or 0)
+        fresh = random_start(len(train.names), train.rows.shape[1], source)
+        warm = fresh.clone()
+        warm[matched] = heads[old][similarity[matched].argmax(1)]
+        curves = [train_normalised(start, part, test, settings.epochs, settings, source)[1] for start in (warm, fresh)]
+        results["all" if shots is None else str(shots)] = {"reused": curves[0], "random": curves[1]}
+    pairs = [[train.names[c], splits[old][0].names[int(similarity[c].argmax())]] for c in matched]
+    return {"old": old, "new": new, "matched": pairs, "shots": results}
+
+
+def _few(labels: np.ndarray, shots: int, seed: int) -> np.ndarray:
+    parts = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        order = torch.randperm(len(own), generator=generator(seed, "shots", int(label))).numpy()
+        parts.append(own[order[:shots]])
+    return np.sort(np.concatenate(parts))
