@@ -1,4 +1,4 @@
-# The graph of stages. `snakemake TARGET`: demo, each section of the reports in params.yaml, all.
+# The graph of stages. `snakemake TARGET`: demo (the default), each section of the reports in params.yaml, all.
 import os
 
 from snakemake.exceptions import WorkflowError
@@ -30,7 +30,6 @@ wildcard_constraints:
 
 
 rule all:
-    default_target: True
     input:
         [layout.report(name, "md") for name in SETTINGS.reports],
         [layout.tracked(name) for name in SETTINGS.experiments],
@@ -41,3 +40,9 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/sequential.smk"
 include: "workflow/rules/skill.smk"
 include: "workflow/rules/report.smk"
+
+
+rule demo:
+    default_target: True
+    input:
+        [report_targets(section) for section in ("digits", "skill-demo") if section in SETTINGS.sections()],

@@ -67,8 +67,3 @@ for section in SETTINGS.sections():
         name: section
         input:
             report_targets(section),
-
-
-rule demo:
-    input:
-        [report_targets(section) for section in ("digits", "skill-demo") if section in SETTINGS.sections()],
