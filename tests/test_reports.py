@@ -20,6 +20,7 @@ from lifelong.errors import UserError
 from lifelong.learning.run import run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.paper import page
+from lifelong.paper.ari.words import PROTOCOLS
 from lifelong.paper.cells import read_csv, write_csv
 from lifelong.paper.figures.importance_density import importances
 from lifelong.paper.figures.parameter_distance import moved
@@ -250,7 +251,8 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
         places = (
             [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
         )
-        made_up = [{"row": row, "protocol": "task_incremental", "metric": m, "x": x} for row, x in places for m in metrics]
+        protocols = PROTOCOLS.values() if report.kind_name == "ari-protocols" else ["task_incremental"]
+        made_up = [{"row": row, "protocol": p, "metric": m, "x": x} for row, x in places for p in protocols for m in metrics]
         values = {
             "mean": 1.0,
             "deviation": 0.5,
