@@ -15,6 +15,7 @@ from project import ROOT
 from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Settings, load, settings
+from lifelong.config.reports import PAPER
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
 from lifelong.learning.run import run_stage
@@ -268,7 +269,9 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
         if report.kind_name == "page":
             page.write(found, report)
             text = layout.report(name, "md").read_text()
-            assert "1.00 ± 0.50" in text and "1 trend only" in text
+            assert "1.00 ± 0.50" in text
+            template = (PAPER / "pages" / f"{report.options.model_dump()['template']}.md").read_text()
+            assert ("1 trend only" in text) == ("counts(" in template)
 
 
 @pytest.mark.parametrize(
