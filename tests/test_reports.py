@@ -15,11 +15,13 @@ from project import ROOT
 from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Settings, load, settings
+from lifelong.config.reports import PAPER
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
 from lifelong.learning.run import run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.paper import page
+from lifelong.paper.ari.words import PROTOCOLS
 from lifelong.paper.cells import read_csv, write_csv
 from lifelong.paper.figures.importance_density import importances
 from lifelong.paper.figures.parameter_distance import moved
@@ -250,7 +252,8 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
         places = (
             [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
         )
-        made_up = [{"row": row, "protocol": "task_incremental", "metric": m, "x": x} for row, x in places for m in metrics]
+        protocols = PROTOCOLS.values() if report.kind_name == "ari-protocols" else ["task_incremental"]
+        made_up = [{"row": row, "protocol": p, "metric": m, "x": x} for row, x in places for p in protocols for m in metrics]
         values = {
             "mean": 1.0,
             "deviation": 0.5,
@@ -266,7 +269,9 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
         if report.kind_name == "page":
             page.write(found, report)
             text = layout.report(name, "md").read_text()
-            assert "1.00 ± 0.50" in text and "1 trend only" in text
+            assert "1.00 ± 0.50" in text
+            template = (PAPER / "pages" / f"{report.options.model_dump()['template']}.md").read_text()
+            assert ("1 trend only" in text) == ("counts(" in template)
 
 
 @pytest.mark.parametrize(
