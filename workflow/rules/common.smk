@@ -43,6 +43,8 @@ def report_targets(section):
         targets.append(layout.report(name, "md"))
         if {"summary", "scores"} & set(wanted.kind.needs):
             targets += [layout.tracked(experiment) for experiment in wanted.all_experiments()]
+        collective = getattr(SETTINGS.report(name).options, "collective", None)
+        targets += collective_evidence(collective) if collective else []
     return targets
 
 
