@@ -37,13 +37,15 @@ def summary_inputs(w):
 
 
 def report_targets(section):
-    """The reports of one section, and the MLflow runs behind those that show scores."""
+    """The reports of one section, the MLflow runs behind those that show scores, and what SKILL's are made of."""
     targets = []
     for name in SETTINGS.sections()[section]:
         wanted = SETTINGS.report(name)
         targets.append(layout.report(name, "md"))
         if {"summary", "scores"} & set(wanted.kind.needs):
             targets += [layout.tracked(experiment) for experiment in wanted.all_experiments()]
+        collective = getattr(wanted.options, "collective", None)
+        targets += collective_evidence(collective) if collective else []
     return targets
 
 
