@@ -17,8 +17,10 @@ scenarios:
   split-digits: {dataset: digits, kind: split, tasks: 2, classes_per_task: 2, validation: {fraction: 0.15, seed: 0}}
 networks:
   mlp-256-128: {kind: mlp, hidden: [16, 8], dropout: 0.5, initialisation: truncated-normal}
+  ari-mlp-100-100: {kind: attention-mlp, hidden: [8, 8]}
 training:
   digits: {learning_rate: 0.05, batch_size: 32, epochs: 3, decay_factor: 0.9, decay_every: 2}
+  ari-digits: {learning_rate: 0.05, batch_size: 64, epochs: 2}
 experiments:
   split-digits-sgd:
     {scenario: split-digits, network: mlp-256-128, training: digits, method: sgd, seeds: 1, joint: split-digits-joint}
@@ -40,8 +42,32 @@ experiments:
       fusion: {kind: meta, steps: 2}
     seeds: 1
   split-digits-joint: {scenario: split-digits, network: mlp-256-128, training: digits, method: joint, seeds: 1}
+  split-digits-sgd-all:
+    {scenario: split-digits, network: mlp-256-128, training: digits, method: sgd, heads: all-classes, seeds: 1}
+  split-digits-er:
+    {scenario: split-digits, network: mlp-256-128, training: digits, method: er, options: {memory: 20}, seeds: 1}
+  split-digits-itaml:
+    {scenario: split-digits, network: ari-mlp-100-100, training: ari-digits, method: itaml, options: {memory: 20}, seeds: 1}
+  split-digits-ari-literal:
+    scenario: split-digits
+    network: ari-mlp-100-100
+    training: ari-digits
+    method: ari
+    options: {memory: 20, fusion: literal, rate: exponential}
+    seeds: 1
+  split-digits-ari:
+    {scenario: split-digits, network: ari-mlp-100-100, training: ari-digits, method: ari, options: {memory: 20}, seeds: 1}
 reports:
   digits:
+    ari:
+      kind: ari-protocols
+      title: Tiny
+      experiments:
+        SGD: split-digits-sgd-all
+        ER: split-digits-er
+        iTAML: split-digits-itaml
+        ARI, literal: split-digits-ari-literal
+        ARI, paper: split-digits-ari
     comparison:
       title: Tiny
       experiments:

@@ -145,7 +145,7 @@ def test_options_are_chosen_from_a_grid_on_validation(tmp_path: Path) -> None:
 
 def test_a_section_may_not_be_called_like_a_rule(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    project.edit("params.yaml", "  digits:\n    comparison", "  learn:\n    comparison")
+    project.edit("params.yaml", "reports:\n  digits:", "reports:\n  learn:")
     assert "params.yaml: reports.learn: a rule has this name already" in project.snakemake("all", expect=1)
 
 
