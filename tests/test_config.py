@@ -163,6 +163,60 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
         load(path)
 
 
+def included(tmp_path: Path, text: str) -> Path:
+    """A params.yaml that includes params/more.yaml with this text."""
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "more.yaml").write_text(text)
+    path = tmp_path / "params.yaml"
+    path.write_text("include: [params/more.yaml]\n" + TINY)
+    return path
+
+
+def test_included_files_add_to_the_sections(tmp_path: Path) -> None:
+    slow = "training: {slow: {learning_rate: 0.01, batch_size: 32, epochs: 1}}"
+    other = "reports: {digits: {other: {title: x, experiments: {A: split-digits-ewc}}}}"
+    found = load(included(tmp_path, f"{slow}\n{other}"))
+    assert set(found.reports) >= {"digits/other", "digits/comparison"}
+    assert found.experiments == settings(yaml.safe_load(TINY)).experiments
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("training: {digits: {}}", ["more.yaml: training.digits: ", "params.yaml has this key already"]),
+        ("reports: {digits: {comparison: {}}}", ["more.yaml: reports.digits.comparison: ", "params.yaml has this key"]),
+        ("training: {slow: {epochs: x}}", ["more.yaml: training.slow.epochs: found 'x'"]),
+        ("reports: {digits: {other: {title: x, experiments: {A: ewc}}}}", ["more.yaml: reports.digits.other"]),
+        ("trainings: {}", ["more.yaml: trainings: unknown key", "Did you mean 'training'?"]),
+        ("include: [third.yaml]", ["more.yaml: include: an included file includes nothing"]),
+        ("- training", ["more.yaml: found list"]),
+    ],
+)
+def test_a_fault_names_the_file_it_is_in(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        load(included(tmp_path, text))
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize("written", ["params/absent.yaml", "[params/absent.yaml]"])
+def test_what_is_included_must_be_a_list_of_files(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"include: {written}\n" + TINY)
+    with pytest.raises(UserError, match=r"absent\.yaml"):
+        load(path)
+
+
+def test_an_experiment_can_start_from_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    first = "  first: &first {scenario: split-digits, network: mlp-256-128, training: digits, method: sgd, seeds: 1}\n"
+    again = "  again: {<<: *first, seeds: 3}\n"
+    path.write_text(TINY.replace("experiments:\n", f"experiments:\n{first}{again}", 1))
+    found = load(path)
+    assert found.experiment("again").parameters() == found.experiment("first").parameters()
+    assert found.experiment("again").seeds == (0, 1, 2)
+
+
 def test_a_number_in_scientific_notation_is_a_number(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(TINY.replace("learning_rate: 0.05", "learning_rate: 5e-2"))

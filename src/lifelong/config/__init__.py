@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lifelong.config.files import Written
 from lifelong.config.messages import validated
 from lifelong.config.methods import METHODS, Method
 from lifelong.config.networks import Network
@@ -124,22 +122,19 @@ def _named(known: dict[str, Any], name: str, what: str) -> Any:
 
 
 def load(path: Path = PARAMS_FILE) -> Settings:
-    """Read and check params.yaml.
+    """Read and check params.yaml and the files it includes.
 
     Raises:
-        UserError: the file is missing, is not YAML, or says something that does not fit; all faults are listed.
+        UserError: a file is missing, is not YAML, or says something that does not fit; each fault is
+            listed with its file.
     """
+    written = Written(path)
     try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run this in the project's folder, or give --params") from None
-    try:
-        written = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(written, dict):
-        raise UserError(f"{path}: found {type(written).__name__}; expected the sections {', '.join(Params.model_fields)}")
-    return settings(written, str(path))
+        return settings(written.values, str(path))
+    except UserError as error:
+        told = f"{path}: "
+        faults = [line.removeprefix(told) for line in str(error).split("\n")]
+        raise UserError("\n".join(f"{written.file_of(fault.split(': ')[0])}: {fault}" for fault in faults)) from None
 
 
 def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
@@ -293,23 +288,5 @@ def _joint_faults(experiment: Experiment, params: Params) -> list[str]:
     absent = [seed for seed in experiment.seeds if seed not in _seeds(other.seeds)]
     return [f"{where}: {experiment.joint!r} lacks seeds {absent}; give it those seeds"] if absent else []
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people expect it: 1e-3 is a number, and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, Any] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen and key != "<<":
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {key!r} is given twice (again in line {line}); keep one")
-            seen[key] = True
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 __all__ = ["Experiment", "Report", "Settings", "load", "settings"]
