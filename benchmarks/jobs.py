@@ -6,7 +6,7 @@ python benchmarks/jobs.py [--quick] [--output FILE]
 from __future__ import annotations
 
 import json
-import re
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import yaml
 from common import (
     INPUTS,
     OUTPUTS,
@@ -31,7 +32,9 @@ from common import (
 
 from lifelong import layout
 from lifelong.config import load
+from lifelong.config.files import Written
 from lifelong.data import catalog, scenarios
+from lifelong.supervision import UNDER_SNAKEMAKE
 
 ROUNDS = 6
 
@@ -76,7 +79,10 @@ class Folder:
     path: Path
 
     def __post_init__(self) -> None:
-        (self.path / "params.yaml").write_text(re.sub(r"\bepochs: \d+", "epochs: 2", PARAMS.read_text()))
+        values = Written(PARAMS).values
+        for budget in values["training"].values():
+            budget["epochs"] = 2
+        (self.path / "params.yaml").write_text(yaml.safe_dump(values))
 
     def prepare(self, scenario: str) -> None:
         wanted = load(PARAMS).scenario(scenario)
@@ -116,6 +122,35 @@ def starts(rounds: int) -> list[Row]:
     ]
 
 
+def warm_jobs(rounds: int) -> list[Row]:
+    """A whole job that does little, by a process of its own and by the warm one of its Snakemake."""
+    with tempfile.TemporaryDirectory() as path, subprocess.Popen(["sleep", "600"]) as snakemake:
+        folder = Folder(Path(path))
+        folder.prepare("split-digits")
+        (folder.path / ".snakemake").mkdir()
+        alone = {name: value for name, value in os.environ.items() if name != UNDER_SNAKEMAKE} | {"OMP_NUM_THREADS": "1"}
+        warm = alone | {UNDER_SNAKEMAKE: str(snakemake.pid)}
+
+        def job(environment: dict[str, str]) -> float:
+            start = time.time()
+            subprocess.run(
+                [sys.executable, "-m", "lifelong", *learn("split-digits-sgd")], cwd=path, env=environment, check=True
+            )
+            return time.time() - start
+
+        try:
+            job(warm)  # starts the warm process
+            times = Times({"alone": lambda: job(alone), "warm": lambda: job(warm)}, rounds)
+        finally:
+            snakemake.kill()
+    part = "two epochs of a task of digits, from start to end"
+    return [
+        Row(part, "by a process of its own", times.seconds("alone"), "s"),
+        Row(part, "forked by a Snakemake's warm process", times.seconds("warm"), "s"),
+        Row(part, "alone by warm", times.ratio("alone", "warm"), "x"),
+    ]
+
+
 def memory() -> list[Row]:
     """The peak of one real job; nothing without MNIST."""
     if not mnist_at_hand():
@@ -135,7 +170,8 @@ def main(quick: bool, output: Path | None) -> None:
     """Measure a job's start and memory on this machine."""
     use_one_thread()
     where = machine()
-    report(output, quick, where, starts(1 if quick else ROUNDS) + ([] if quick else memory()))
+    rounds = 1 if quick else ROUNDS
+    report(output, quick, where, starts(rounds) + warm_jobs(rounds) + ([] if quick else memory()))
 
 
 if __name__ == "__main__":

@@ -103,9 +103,10 @@ def test_a_job_ends_with_its_snakemake(tmp_path: Path) -> None:
     process = project.start("snakemake", "--cores", "1", TARGET)
 
     def running() -> bool:
-        """Is a learning job at work in this project?"""
+        """Is any process of the package at work in this project?"""
         for found in psutil.process_iter(["cmdline", "cwd"]):
-            if found.info["cwd"] == str(project.folder) and "learn" in (found.info["cmdline"] or []):
+            ours = any("lifelong" in part for part in found.info["cmdline"] or [])
+            if found.info["cwd"] == str(project.folder) and ours:
                 return True
         return False
 

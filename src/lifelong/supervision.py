@@ -23,9 +23,20 @@ def end_with_parent() -> None:
     parent = os.environ.get(UNDER_SNAKEMAKE)
     if parent is None or sys.platform != "linux":
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _be_killed_with_parent()
     if not Path(f"/proc/{parent}").exists():  # it had ended before the call above
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with(parent: int) -> None:
+    """In a forked child on Linux: be killed when the parent, whose process id is given, ends."""
+    _be_killed_with_parent()
+    if os.getppid() != parent:  # it had ended before the call above
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _be_killed_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def clear_dead_lock(folder: Path = Path(".snakemake")) -> None:
@@ -45,4 +56,6 @@ def clear_dead_lock(folder: Path = Path(".snakemake")) -> None:
         pass
     else:
         shutil.rmtree(folder / "locks", ignore_errors=True)
+        for socket in folder.glob("lifelong.warm.*"):
+            socket.unlink()
     fcntl.flock(_owner, fcntl.LOCK_SH)

@@ -19,8 +19,6 @@ for stage, stage_kind in STAGES.items():
             mem_mb=1500,
         log:
             f"logs/{{experiment}}/seed-{{seed}}/task-{{task}}/{stage}.log",
-        benchmark:
-            f"logs/{{experiment}}/seed-{{seed}}/task-{{task}}/{stage}.tsv"
         conda:
             "../envs/lifelong.yaml"
         shell:

@@ -22,8 +22,6 @@ rule skill_features:
         mem_mb=3000,
     log:
         "logs/skill/features/{backbone}/{tier}/{dataset}.log",
-    benchmark:
-        "logs/skill/features/{backbone}/{tier}/{dataset}.tsv"
     conda:
         "../envs/lifelong.yaml"
     shell:

@@ -1,0 +1,22 @@
+"""The command `lifelong`: by the warm process of a Snakemake where there is one, else here."""
+
+from __future__ import annotations
+
+import sys
+
+from lifelong.supervision import end_with_parent
+from lifelong.warm.client import run_warm
+
+
+def main() -> None:
+    end_with_parent()
+    status = run_warm(sys.argv[1:])
+    if status is not None:
+        sys.exit(status)
+    from lifelong.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()
