@@ -63,6 +63,12 @@ class BarsOptions(FigureOptions):
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["acc"]
 
 
+class PairedOptions(FigureOptions):
+    """What a part changes: of each label's two experiments the first less the second, seed by seed, under every protocol."""
+
+    metrics: Annotated[list[Literal["acc", "bwt"]], Field(min_length=1)] = ["acc"]
+
+
 class GrowthOptions(FigureOptions):
     """Parameters against the number of tasks learnt, of one network under several methods; nothing is trained."""
 
@@ -152,6 +158,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
     ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
     "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
+    "paired": ReportKind("lifelong.paper.figures.paired", ("summary",), _FIGURE, PairedOptions, "series"),
     "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
     "ari-distances": ReportKind("lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml")),
     "ari-attention": ReportKind(

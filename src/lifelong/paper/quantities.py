@@ -28,6 +28,8 @@ METRICS = {
 
 QUANTITIES = {
     **METRICS,
+    "acc_gain": Quantity("Gain in ACC", "points"),
+    "bwt_gain": Quantity("Gain in BWT", "points"),
     "accuracy": Quantity("Mean accuracy on the tasks seen", "%"),
     "parameters": Quantity("Parameters", digits=",.0f"),
     "density": Quantity("Density", digits=".3g"),
