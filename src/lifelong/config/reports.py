@@ -42,6 +42,12 @@ class AttentionOptions(Section):
     images: Count = 5
 
 
+class CostsOptions(Section):
+    """Time and memory of ARI's step."""
+
+    rounds: Count = 15  # mini-batches measured of each experiment
+
+
 class FigureOptions(Section):
     """A figure."""
 
@@ -161,6 +167,9 @@ REPORT_KINDS: dict[str, ReportKind] = {
     "paired": ReportKind("lifelong.paper.figures.paired", ("summary",), _FIGURE, PairedOptions, "series"),
     "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
     "ari-distances": ReportKind("lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml")),
+    "ari-costs": ReportKind(
+        "lifelong.paper.ari.costs", ("last-state", "data"), ("csv",), CostsOptions, methods=("ari", "itaml")
+    ),
     "ari-attention": ReportKind(
         "lifelong.paper.ari.attention", ("last-state", "data"), ("csv", "png"), AttentionOptions, methods=("ari",)
     ),

@@ -38,7 +38,7 @@ def perturbed(
 
 @contextmanager
 def constant(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """While the block runs, what is computed has no gradients by the parameters: a backward pass to images is spared them."""
+    """What the block computes has no gradients by the parameters, so a backward pass to images is spared them."""
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:
