@@ -34,9 +34,9 @@ NOTES = """\
 Median processor time of one thread over {rounds} mini-batches of the last task and the memory, the experiments taken in turn
 on the same images. The ratio is to the first row with the same network, tasks and budget. Without the attack a task's images
 pass once forwards and once backwards; with it, in the released order, three times, once without gradients of the weights:
-eight products of matrices for three. *Attacked alone* (Algorithm 1) has five. So none comes near 1.2 but by other work than the
-network's (reading images, for instance), beside which the attack is small. The task models of one mini-batch are kept as whole
-copies by the paper's fusion alone, one a task: 4 bytes a parameter; sums need one.
+eight products of matrices for three. *Attacked alone* (Algorithm 1) has five. So none comes near 1.2 but by other work than
+the network's (reading images, for instance), beside which the attack is small. The task models of one mini-batch are kept as
+whole copies by the paper's fusion alone, one a task: 4 bytes a parameter; sums need one.
 """
 
 
