@@ -107,6 +107,8 @@ class Numbers:
                 found.setdefault(word, []).append(protocol)
         if not found:
             self._line(report, f"{label}, task_oracle", metric, PROTOCOL, None)
+        if len(found) == 1:
+            return f"{next(iter(found))} under every protocol"
         words = ("more", "less", "undecided", "one seed")
         return "; ".join(f"{word} under {_listed(found[word])}" for word in words if word in found)
 
