@@ -20,7 +20,7 @@ from lifelong.data.tensors import load_test
 from lifelong.learning.run import read_state
 from lifelong.learning.scores import evaluate
 from lifelong.networks.create import new_network
-from lifelong.paper.ari import attention, distances, protocols, steps
+from lifelong.paper.ari import attention, costs, distances, protocols, steps
 from lifelong.randomness import generator
 from lifelong.summary import summarise
 
@@ -35,6 +35,7 @@ def settings() -> Settings:
         "steps": {"kind": "ari-steps", "options": {"printed": "ari-table-1"}},
         "distances": {"kind": "ari-distances"},
         "attention": {"kind": "ari-attention", "options": {"images": 3}},
+        "costs": {"kind": "ari-costs", "options": {"rounds": 3}},
     }
     return config.settings(
         {
@@ -137,10 +138,18 @@ def test_reports_name_every_protocol(finished: Path, monkeypatch: pytest.MonkeyP
 def test_steps_are_means_over_the_tasks_seen(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     steps.write(settings(), settings().report("ari/steps"))
-    r = read_json(layout.scores("tiny", 5))["test"]["chunk_5"]
-    expected = [100 * np.mean(r[t][: t + 1]) for t in range(3)]
-    found = [float(row["accuracy"]) for row in rows_of("steps") if row["protocol"] == "chunk(5)" and row["seed"] == "5"]
-    assert found == pytest.approx(expected, abs=1e-3)
+    curves = []
+    for seed in SEEDS:
+        r = read_json(layout.scores("tiny", seed))["test"]["chunk_5"]
+        curves.append([100 * np.mean(r[t][: t + 1]) for t in range(3)])
+    found = [row for row in rows_of("steps") if row["protocol"] == "chunk(5)"]
+    assert [row["metric"] for row in found] == ["accuracy"] * 3 + ["left"]
+    kept = [100 * curve[2] / curve[0] for curve in curves]
+    for row, values in zip(found, [*zip(*curves, strict=True), kept], strict=True):
+        assert float(row["mean"]) == pytest.approx(np.mean(values), abs=1e-3)
+        assert float(row["deviation"]) == pytest.approx(np.std(values, ddof=1), abs=1e-3)
+    printed = [float(row["printed_mean"]) for row in found]
+    assert printed == pytest.approx([88.60, 86.90, 85.77, 100 * 85.77 / 88.60], abs=1e-3)
     assert "| ARI " in layout.report("ari/steps", "md").read_text().partition("## Printed")[2]
 
 
@@ -180,10 +189,42 @@ def test_mixing_all_models_brings_them_together_without_training() -> None:
     assert all(float(line[3]) < 1e-12 for line in body)
 
 
+def test_costs_are_of_a_step_that_learns(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    step, bytes_kept = costs.step_of(settings().experiment("tiny"))
+    state = read_state(layout.state("tiny", 4, 2, "adapt"))
+    assert bytes_kept == 3 * 4 * sum(tensor.numel() for tensor in state["network"].values())
+    waits = iter([9.0, 0.0, 9.0, 1.0, 2.0, 0.5, 4.0, 2.0])  # a in turn with b, the first round not counted
+    now = [0.0]
+    monkeypatch.setattr(costs.time, "thread_time", lambda: now[0])
+
+    def wait() -> None:
+        now[0] += next(waits)
+
+    assert costs.medians({"a": wait, "b": wait}, 3) == {"a": 4.0, "b": 1.0}
+    step()
+
+
+@pytest.mark.parametrize(("ratio", "word"), [(1.25, "reproduced"), (2.5, "contradicted"), (1.0, "contradicted")])
+def test_the_printed_time_is_a_fifth_more(ratio: float, word: str) -> None:
+    assert costs.verdict(ratio) == word
+
+
+def test_task_axes_have_whole_numbers(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    figures: list[Any] = []
+    for module, name in ((steps, "steps"), (distances, "distances")):
+        monkeypatch.setattr(module, "write_figure", lambda path, figure: figures.append(figure))
+        module.write(settings(), settings().report(f"ari/{name}"))
+    for figure in figures:
+        for axes in figure.axes:
+            assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_every_report_leaves_its_figure(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     for report in settings().reports.values():
-        for module in (protocols, steps, distances, attention):
+        for module in (protocols, steps, distances, attention, costs):
             if module.__name__ == report.kind.module:
                 module.write(settings(), report)
         written = {path.suffix.removeprefix(".") for path in Path("reports/ari").glob(f"{report.name.partition('/')[2]}.*")}

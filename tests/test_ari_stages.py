@@ -24,6 +24,7 @@ from lifelong.learning.job import Job, State, weights
 from lifelong.learning.optimisers import Optimiser
 from lifelong.methods.ari import stages
 from lifelong.methods.ari.step import TaskModels, flattened
+from lifelong.networks import layers
 
 ATTENTION = {"kind": "attention-mlp", "hidden": [6, 5]}
 NARROW = {"kind": "attention-resnet18", "shape": "narrow", "widths": [2, 3, 4, 5]}
@@ -166,6 +167,18 @@ def test_attack_moves_pixels_up_the_loss_by_finite_differences() -> None:
             z = network.all_logits(changed)
             values.append(torch.stack([torch.log(torch.exp(r).sum()) - r[k] for r, k in zip(z, labels, strict=True)]).mean())
         assert torch.sign(values[0] - values[1]) == torch.sign(moved[place])
+
+
+def test_the_attack_computes_no_gradients_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for those by the images alone, and afterwards every parameter learns again."""
+
+    def refused(*_: object, **__: object) -> Tensor:
+        raise AssertionError("a gradient by a kernel")
+
+    monkeypatch.setattr(layers, "conv2d_weight", refused)
+    update, images, labels = updater(ari_job(0))
+    update.attacked(images, labels)
+    assert all(parameter.requires_grad for parameter in update.parameters)
 
 
 @pytest.mark.parametrize(("statistics", "moves"), [("training", False), ("released", True)])

@@ -82,3 +82,37 @@ def test_a_branch_is_the_trunk_up_to_there_and_its_own_afterwards(tmp_path: Path
     assert [len(labels) for labels in memories.values()] == [12, 6]
     one, other = (read_state(layout.state(name, 0, 1, "learn"))["network"] for name in ("trunk", "twig"))
     assert identical(one, other), "the branch point is behind the same memory"
+
+
+def test_ari_goes_on_from_task_k_with_other_hyper_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first task's base model is the trunk's; with the trunk's own options the branch is the trunk, bit for bit."""
+    monkeypatch.chdir(tmp_path)
+    common = {"scenario": "three", "network": "net", "training": "short", "method": "ari", "seeds": 1}
+    behind = common | {"branch": {"experiment": "trunk", "task": 1}}
+    other = {"memory": 6, "gamma": 0.9, "fusion": "literal", "attack": "none"}
+    found = config.settings(
+        {
+            "scenarios": {"three": SPLIT},
+            "networks": {"net": {"kind": "attention-mlp", "hidden": [4]}},
+            "training": {"short": {"learning_rate": 0.1, "batch_size": 8, "epochs": 1}},
+            "experiments": {
+                "trunk": common | {"options": {"memory": 12}},
+                "same": behind | {"options": {"memory": 12}},
+                "other": behind | {"options": other},
+            },
+            "reports": {},
+        }
+    ).experiments
+    made(found["trunk"])
+    for name in ("same", "other"):
+        for task in (1, 2):
+            for stage in stages_of(found[name], task):
+                run_stage(found[name], 0, task, stage)
+        assert not layout.state(name, 0, 0, "learn").exists()
+        assert input_state(found[name], 0, 1, "learn") == layout.state("trunk", 0, 0, "adapt")
+        evaluate(found[name], 0)
+    networks = {name: read_state(layout.state(name, 0, 2, "adapt"))["network"] for name in found}
+    assert identical(networks["same"], networks["trunk"])
+    assert not identical(networks["other"], networks["trunk"])
+    scores = {name: read_json(layout.scores(name, 0))["test"]["task_incremental"] for name in ("same", "other")}
+    assert scores["same"][0] == scores["other"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from project import ROOT
 
 from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
-from lifelong.config import Settings, load, settings
+from lifelong.config import Report, Settings, load, settings
 from lifelong.config.reports import PAPER
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
@@ -242,36 +243,101 @@ def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
     assert "HAT grows faster than ANPyC" in numbers.claims("growth")
 
 
-def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rendered over made-up values for every label of the section's reports."""
-    found = load(ROOT / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-    for name, report in found.reports.items():
-        metrics = {**METRICS, "accuracy": None}
-        # A report on rounds of compression has the network's accuracy after each.
-        places = (
-            [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
-        )
-        protocols = PROTOCOLS.values() if report.kind_name == "ari-protocols" else ["task_incremental"]
-        made_up = [{"row": row, "protocol": p, "metric": m, "x": x} for row, x in places for p in protocols for m in metrics]
-        values = {
-            "mean": 1.0,
-            "deviation": 0.5,
-            "n": 3,
-            "printed_mean": 2.0,
-            "verdict": "contradicted",
-            "doubt": "",
-        }
-        columns = ["row", "protocol", "metric", "x", *values, "printed_deviation"]
-        write_csv(layout.report(name, "csv"), columns, [one | values | {"printed_deviation": 0.1} for one in made_up], ".4f")
+def made_up(report: Report, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same values for every row, metric and protocol that a report of its kind has."""
+    guessed = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
+    protocols = list(PROTOCOLS.values()) if report.kind_name in ("ari-protocols", "ari-steps") else ["task_incremental"]
+    metrics = [*METRICS, "accuracy", "left", "milliseconds", "time_ratio", "models"]
+    # A report on rounds of compression has the network's accuracy after each.
+    places = (
+        [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
+    )
+    if report.kind_name == "paired":
+        places = [(f"{label}, {p}", 1) for label in report.experiments for p in guessed]
+        metrics = ["acc_gain", "bwt_gain"]
+    return [
+        {"row": row, "protocol": p, "metric": m, "x": x, **values} for row, x in places for p in protocols for m in metrics
+    ]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Settings:
+    return load(ROOT / "params.yaml")
+
+
+def rendered_pages(found: Settings, sections: Collection[str], values: dict[str, Any]) -> dict[str, str]:
+    """The text of the sections' pages over made-up values for every label of their reports."""
+    usual: dict[str, Any] = {
+        "mean": 1.0,
+        "deviation": 0.5,
+        "n": 3,
+        "printed_mean": 2.0,
+        "printed": 2.0,
+        "printed_deviation": 0.1,
+    }
+    usual |= {"difference": -1.0, "verdict": "contradicted", "doubt": ""} | values
+    wanted = {name: report for name, report in found.reports.items() if report.section in sections}
+    for name, report in wanted.items():
+        columns = ["row", "protocol", "metric", "x", *usual]
+        write_csv(layout.report(name, "csv"), columns, made_up(report, usual), ".4f")
         write_json(layout.report(name, "json"), {"claims": [{"statement": "s", "verdict": "trend only", "numbers": "1"}]})
-    for name, report in found.reports.items():
-        if report.kind_name == "page":
-            page.write(found, report)
-            text = layout.report(name, "md").read_text()
-            assert "1.00 ± 0.50" in text
-            template = (PAPER / "pages" / f"{report.options.model_dump()['template']}.md").read_text()
-            assert ("1 trend only" in text) == ("counts(" in template)
+    pages = {name: report for name, report in wanted.items() if report.kind_name == "page"}
+    for report in pages.values():
+        page.write(found, report)
+    return {name: layout.report(name, "md").read_text() for name in pages}
+
+
+def test_shipped_pages_ask_for_what_their_reports_have(
+    shipped: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in rendered_pages(shipped, shipped.sections(), {}).items():
+        assert "1.00 ± 0.50" in text
+        template = (PAPER / "pages" / f"{shipped.report(name).options.model_dump()['template']}.md").read_text()
+        assert ("1 trend only" in text) == ("counts(" in template)
+
+
+def test_a_part_is_told_of_protocol_by_protocol(shipped: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = shipped.report("ari/parts-mnist")
+    means = {"class_il": 9.0, "chunk(1)": -9.0, "chunk(5)": 0.1, "chunk(20)": 9.0, "task_oracle": 9.0}
+    lines = [
+        {"row": f"ARI against ER, {p}", "metric": "acc_gain", "mean": mean, "deviation": 1.0, "n": 5}
+        for p, mean in means.items()
+    ]
+    write_csv(layout.report(report.name, "csv"), ["row", "metric", "mean", "deviation", "n"], lines, ".4f")
+    found = page.Numbers({"parts-mnist": report}).tally("parts-mnist", "ARI against ER")
+    assert found == "more under class_il, chunk(20) and task_oracle; less under chunk(1); undecided under chunk(5)"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "absent"),
+    [
+        (
+            {},
+            ["undecided under every protocol", "no protocol; the nearest is class_il (1.00 ± 0.50), 1.00 points below it"],
+            "more under",
+        ),
+        ({"mean": 9.0}, ["more under every protocol", "+9.00 ± 0.50 [7.76, 10.24], more"], "undecided under"),
+        ({"mean": -9.0}, ["less under every protocol", "-9.00 ± 0.50 [-10.24, -7.76], less"], "undecided under"),
+        ({"n": 1, "deviation": ""}, ["one seed under every protocol", "+1.00 (n = 1), one seed"], "more under"),
+        ({"verdict": "reproduced"}, ["describes it: class_il (1.00 ± 0.50), chunk(1) (1.00 ± 0.50)"], "no protocol"),
+        ({"difference": 1.5}, ["1.50 points above it", "98.91 lies 1.50 points below ours"], "points above ours"),
+    ],
+)
+def test_aris_page_tells_of_whatever_the_numbers_are(
+    shipped: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, Any],
+    expected: list[str],
+    absent: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = " ".join(rendered_pages(shipped, ["ari"], values)["ari/README"].split())
+    for words in expected:
+        assert words in text
+    assert absent not in text
 
 
 @pytest.mark.parametrize(
@@ -281,6 +347,9 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
         ("{{ cell('tabel', 'ANPyC', 'acc') }}", "line 1: the section has no report 'tabel'.*Did you mean 'table'"),
         ("{{ cell('curves', 'ANPyC', 'accuracy', x=9) }}", "at x = 9"),
         ("{{ verdict('curves', 'ANPyC', 'accuracy') }}", "has no printed value"),
+        ("{{ printed('curves', 'ANPyC', 'accuracy') }}", "printed: row 'ANPyC'.*has no printed value"),
+        ("{{ fits('curves', 'ANPyC', 'accuracy') }}", "fits: row 'ANPyC'.*has no printed value"),
+        ("{{ tally('table', 'ANPyC') }}", "has no cell of row 'ANPyC, task_oracle', metric 'acc_gain'"),
         ("{{ image('table') }}", "'table' is a comparison, which has no figure"),
         ("{{ cels('x') }}", "'cels' is undefined"),
         ("{{ cell('x') }}", "line 1: .*missing"),

@@ -11,6 +11,7 @@ from lifelong.config.networks import Network
 from lifelong.config.reports import (
     REPORT_KINDS,
     GrowthOptions,
+    PairedOptions,
     ReportKind,
     SweepOptions,
     parameter,
@@ -112,7 +113,26 @@ def resolved_report(
     found = {label: tuple(names) for label, names in entry.experiments.items()}
     if isinstance(options, SweepOptions):
         _check_series(found, options, experiments, f"{source}: {where}")
+    if isinstance(options, PairedOptions):
+        _check_pairs(found, experiments, f"{source}: {where}")
     return Report(name, entry.kind, entry.title, found, options, network)
+
+
+def _check_pairs(pairs: Mapping[str, tuple[str, ...]], experiments: Mapping[str, Experiment], where: str) -> None:
+    """Differences seed by seed need two experiments on the same tasks, with seeds in common."""
+    for label, names in pairs.items():
+        if len(names) != 2:
+            raise UserError(f"{where}.experiments.{label}: found {len(names)} experiments; expected two: with, and without")
+        if not all(name in experiments for name in names):
+            continue  # its own fault is told
+        a, b = (experiments[name] for name in names)
+        if a.scenario_name != b.scenario_name:
+            raise UserError(
+                f"{where}.experiments.{label}: {a.name!r} learns {a.scenario_name!r} and {b.name!r} {b.scenario_name!r}; "
+                f"expected one scenario"
+            )
+        if not set(a.seeds) & set(b.seeds):
+            raise UserError(f"{where}.experiments.{label}: {a.name!r} and {b.name!r} have no seed in common; give them one")
 
 
 def _check_series(

@@ -42,6 +42,12 @@ class AttentionOptions(Section):
     images: Count = 5
 
 
+class CostsOptions(Section):
+    """Time and memory of ARI's step."""
+
+    rounds: Count = 15  # mini-batches measured of each experiment
+
+
 class FigureOptions(Section):
     """A figure."""
 
@@ -61,6 +67,12 @@ class BarsOptions(FigureOptions):
     """A bar an experiment, a panel a metric."""
 
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["acc"]
+
+
+class PairedOptions(FigureOptions):
+    """What a part changes: of each label's two experiments the first less the second, seed by seed, under every protocol."""
+
+    metrics: Annotated[list[Literal["acc", "bwt"]], Field(min_length=1)] = ["acc"]
 
 
 class GrowthOptions(FigureOptions):
@@ -152,8 +164,12 @@ REPORT_KINDS: dict[str, ReportKind] = {
     ),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
     "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
+    "paired": ReportKind("lifelong.paper.figures.paired", ("summary",), _FIGURE, PairedOptions, "series"),
     "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
     "ari-distances": ReportKind("lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml")),
+    "ari-costs": ReportKind(
+        "lifelong.paper.ari.costs", ("last-state", "data"), ("csv",), CostsOptions, methods=("ari", "itaml")
+    ),
     "ari-attention": ReportKind(
         "lifelong.paper.ari.attention", ("last-state", "data"), ("csv", "png"), AttentionOptions, methods=("ari",)
     ),

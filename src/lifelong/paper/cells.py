@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -36,6 +37,15 @@ def cell_over_seeds(
     if found["mean"] is None:
         return None
     return Cell(row, metric, found["mean"], found["deviation"], found["n"], x, experiment)
+
+
+def margin(cell: Cell) -> float | None:
+    """Half the width of the mean's 95 % interval: Student's t with n - 1 degrees of freedom; none for one seed."""
+    if cell.deviation is None or cell.n < 2:
+        return None
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, cell.n - 1)) * cell.deviation / math.sqrt(cell.n)
 
 
 def of(cells: Sequence[Cell], row: str, metric: str) -> list[Cell]:

@@ -9,6 +9,7 @@ A file of `lifelong/paper/claims` lists claims; each names the rows and the metr
 - `rises`, `falls`: the row's last value lies above (below) its first, beyond the noise.
 - `best`: the row is highest at one of `at`.
 - `steadier`: the first row's deviation over seeds is below the second's.
+- `gains`: the row, differences of the same seeds, lies above 0 with its whole 95 % interval.
 
 Noise is the larger of the deviations at hand.
 """
@@ -26,7 +27,7 @@ from lifelong.config.messages import validated
 from lifelong.config.reports import PAPER
 from lifelong.config.sections import Section
 from lifelong.errors import UserError
-from lifelong.paper.cells import Cell, of
+from lifelong.paper.cells import Cell, margin, of
 from lifelong.paper.quantities import QUANTITIES, shown
 from lifelong.paper.verdicts import TOLERANCE
 
@@ -38,7 +39,7 @@ class Claim(Section):
     """One statement of a paper, in our words, and how it is tested."""
 
     statement: str
-    test: Literal["above", "level", "widens", "narrows", "rises", "falls", "best", "steadier"]
+    test: Literal["above", "level", "widens", "narrows", "rises", "falls", "best", "steadier", "gains"]
     metric: str
     rows: Annotated[list[str], Field(min_length=1, max_length=2)]
     at: list[float] | None = None  # values of x; none: all there are
@@ -166,6 +167,17 @@ def _steadier(claim: Claim, found: list[list[Cell]]) -> str:
     return "reproduced" if all(a < b for a, b in known) else "contradicted"
 
 
+def _gains(claim: Claim, found: list[list[Cell]]) -> str:
+    """Paired differences have an interval of their own; one seed has none."""
+    margins = [margin(cell) for cell in found[0]]
+    known = [(cell.mean, around) for cell, around in zip(found[0], margins, strict=True) if around is not None]
+    if len(known) < len(margins):
+        return "not attempted"
+    if any(mean < -around for mean, around in known):
+        return "contradicted"
+    return "reproduced" if all(mean > around for mean, around in known) else "within noise"
+
+
 TESTS: dict[str, Callable[[Claim, list[list[Cell]]], str]] = {
     "above": _above,
     "level": _level,
@@ -175,4 +187,5 @@ TESTS: dict[str, Callable[[Claim, list[list[Cell]]], str]] = {
     "falls": _rises,
     "best": _best,
     "steadier": _steadier,
+    "gains": _gains,
 }

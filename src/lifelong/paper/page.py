@@ -6,6 +6,11 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
 - `claims(report)`: what the paper says of a figure, our numbers and verdicts;
+- `printed(report, row, metric, ...)`: that cell's printed value;
+- `fits(report, row, metric)`: the protocols under which ours is the printed value, or the nearest one;
+- `off(report, row, metric, ...)`: by how much the printed value lies above or below ours;
+- `gain(report, label, protocol, metric=)`: what one part changes, of a report of paired differences;
+- `tally(report, label, metric=)`: under which protocols it is more, less or undecided;
 - `counts(*reports)`: how many verdicts there are of each kind, cells that are doubtful in themselves left out;
 - `doubts(*reports)`: how many those are;
 - `image(report)`, `link(report)`: the figure, and a link to the report, by its title.
@@ -15,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jinja2
@@ -25,8 +30,9 @@ from lifelong.artifacts import read_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import PAPER, FigureOptions, PageOptions
 from lifelong.errors import UserError, did_you_mean
-from lifelong.paper.cells import read_csv
+from lifelong.paper.cells import Cell, read_csv
 from lifelong.paper.claims import Finding
+from lifelong.paper.figures.paired import decided, interval
 from lifelong.paper.figures.publish import findings_table
 from lifelong.paper.markdown import table
 from lifelong.paper.quantities import QUANTITIES, shown
@@ -53,6 +59,58 @@ class Numbers:
         if not found:
             raise UserError(f"verdict: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
         return found
+
+    def printed(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
+        """One cell's printed value."""
+        found = self._line(report, row, metric, protocol, x)
+        value = found.get("printed_mean") or found.get("printed")
+        if not value:
+            raise UserError(f"printed: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
+        return f"{float(value):{QUANTITIES[metric].digits}}"
+
+    def fits(self, report: str, row: str, metric: str) -> str:
+        """The protocols whose verdict is `reproduced`, with our values; where there are none, the nearest."""
+        judged = [
+            line
+            for line in self._lines(report)
+            if (line["row"], line["metric"]) == (row, metric) and line.get("protocol") and line["verdict"]
+        ]
+        if not judged:
+            raise UserError(f"fits: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
+        fitting = [f"{line['protocol']} ({_shown(line)})" for line in judged if line["verdict"] == "reproduced"]
+        if fitting:
+            return _listed(fitting)
+        nearest = min(judged, key=lambda line: abs(float(line["difference"])))
+        return (
+            f"no protocol; the nearest is {nearest['protocol']} ({_shown(nearest)}), {_off(float(nearest['difference']))} it"
+        )
+
+    def off(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
+        """`1.20 points above`: where the printed value lies, seen from ours."""
+        line = self._line(report, row, metric, protocol, x)
+        if not line["difference"]:
+            raise UserError(f"off: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
+        return _off(-float(line["difference"]))
+
+    def gain(self, report: str, label: str, protocol: str, metric: str = "acc_gain") -> str:
+        """`+1.23 ± 0.40 [0.73, 1.73], more`."""
+        cell = self._difference(report, label, protocol, metric)
+        return f"{'+' if cell.mean > 0 else ''}{_shown_cell(cell)}{interval(cell)}, {decided(cell)}"
+
+    def tally(self, report: str, label: str, metric: str = "acc_gain") -> str:
+        """`more under chunk(5) and chunk(20); undecided under task_oracle`."""
+        found: dict[str, list[str]] = {}
+        for line in self._lines(report):
+            start, _, protocol = line["row"].rpartition(", ")
+            if (start, line["metric"]) == (label, metric):
+                word = decided(self._difference(report, label, protocol, metric))
+                found.setdefault(word, []).append(protocol)
+        if not found:
+            self._line(report, f"{label}, task_oracle", metric, PROTOCOL, None)
+        if len(found) == 1:
+            return f"{next(iter(found))} under every protocol"
+        words = ("more", "less", "undecided", "one seed")
+        return "; ".join(f"{word} under {_listed(found[word])}" for word in words if word in found)
 
     def side_by_side(
         self, first: str, second: str, metrics: list[str], titles: tuple[str, str] = ("As released", "Fair")
@@ -121,6 +179,11 @@ class Numbers:
             f"rows {rows} Metrics: {metrics}"
         )
 
+    def _difference(self, report: str, label: str, protocol: str, metric: str) -> Cell:
+        line = self._line(report, f"{label}, {protocol}", metric, PROTOCOL, None)
+        deviation = float(line["deviation"]) if line["deviation"] else None
+        return Cell(line["row"], metric, float(line["mean"]), deviation, int(line["n"]))
+
     def _claims(self, report: str) -> list[dict[str, str]]:
         found = self._report(report)
         if not isinstance(found.options, FigureOptions):
@@ -159,7 +222,21 @@ def rendered(template: str, numbers: Numbers, title: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = ("cell", "verdict", "side_by_side", "claims", "counts", "doubts", "image", "link")
+    names = (
+        "cell",
+        "verdict",
+        "side_by_side",
+        "printed",
+        "fits",
+        "off",
+        "gain",
+        "tally",
+        "claims",
+        "counts",
+        "doubts",
+        "image",
+        "link",
+    )
     helpers: dict[str, Callable[..., Any]] = {name: getattr(numbers, name) for name in names}
     try:
         return environment.get_template(f"{template}.md").render(title=title, **helpers)
@@ -182,6 +259,19 @@ def _line_of(error: BaseException, template: str) -> str:
 def _shown(line: dict[str, str]) -> str:
     deviation = float(line["deviation"]) if line["deviation"] else None
     return shown(line["metric"], float(line["mean"]), deviation, int(line["n"]))
+
+
+def _off(points: float) -> str:
+    return f"{abs(points):.2f} points {'above' if points > 0 else 'below'}"
+
+
+def _shown_cell(cell: Cell) -> str:
+    return shown(cell.metric, cell.mean, cell.deviation, cell.n)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _printed(line: dict[str, str]) -> str:

@@ -28,7 +28,13 @@ METRICS = {
 
 QUANTITIES = {
     **METRICS,
+    "acc_gain": Quantity("Gain in ACC", "points"),
+    "bwt_gain": Quantity("Gain in BWT", "points"),
     "accuracy": Quantity("Mean accuracy on the tasks seen", "%"),
+    "left": Quantity("Left of the accuracy after task 1", "%", ".1f"),
+    "milliseconds": Quantity("Processor time of a mini-batch", "ms", ".1f"),
+    "time_ratio": Quantity("Time beside the first of its network"),
+    "models": Quantity("Memory of the task models", "MB"),
     "parameters": Quantity("Parameters", digits=",.0f"),
     "density": Quantity("Density", digits=".3g"),
     "kurtosis_fisher": Quantity("Kurtosis (Fisher)", digits=",.1f"),

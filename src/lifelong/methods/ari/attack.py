@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -34,6 +34,18 @@ def perturbed(
     if bound is not None:
         delta = delta.clamp(-bound, bound)
     return (images + delta).clamp(0, 1)
+
+
+@contextmanager
+def constant(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """What the block computes has no gradients by the parameters, so a backward pass to images is spared them."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lifelong.config.methods import AriOptions
 from lifelong.learning.fit import Update
 from lifelong.learning.losses import slice_cross_entropy
 from lifelong.learning.optimisers import Optimiser
-from lifelong.methods.ari.attack import at_image_size, background, kept_statistics, perturbed
+from lifelong.methods.ari.attack import at_image_size, background, constant, kept_statistics, perturbed
 from lifelong.methods.ari.fusion import (
     AverageFusion,
     Fusion,
@@ -110,7 +110,8 @@ class TaskModels(Update):
             start = torch.empty_like(images).uniform_(-bound, bound)
             asked = (images + start).clamp(0, 1)
         asked = asked.detach().requires_grad_()
-        with kept_statistics(self.network) if options.statistics == "training" else nullcontext():
+        kept = kept_statistics(self.network) if options.statistics == "training" else nullcontext()
+        with constant(self.parameters), kept:
             features, attention = self.network.attended(asked)
             loss = F.cross_entropy(self.network.heads[0](features), labels)
         (gradient,) = torch.autograd.grad(loss, asked)

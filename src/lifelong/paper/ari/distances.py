@@ -29,6 +29,7 @@ rows with and without.
 def write(settings: Settings, report: Report) -> None:
     """Write first and last epoch's distances, every epoch as CSV, and the curves."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(4.5 * len(report.experiments), 4), layout="constrained")
     panels = figure.subplots(1, len(report.experiments), sharey=True, squeeze=False)[0]
@@ -49,6 +50,7 @@ def write(settings: Settings, report: Report) -> None:
             cells = [f"{1e6 * mean[0]:.2f}", f"{1e6 * mean[-1]:.2f}", f"{mean[-1] / mean[0]:.3f}", f"{ratio:.3f}"]
             body.append([label, str(task + 1), *cells, str(len(curves))])
         axes.set(title=label, xlabel="Epoch", ylabel="Mean distance to the base", yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize="x-small")
     write_figure(layout.report(report.name, "png"), figure)
     write_csv(layout.report(report.name, "csv"), ["row", "task", "epoch", "distance", "learning_rate"], rows, ".4f")

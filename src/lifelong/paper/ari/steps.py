@@ -10,15 +10,22 @@ from lifelong import layout
 from lifelong.artifacts import read_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import StepsOptions
-from lifelong.metrics import matrix
+from lifelong.metrics import matrix, over_seeds
 from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.ari.words import NOTES, PROTOCOLS
 from lifelong.paper.cells import write_csv
 from lifelong.paper.markdown import machine, table
-from lifelong.paper.verdicts import printed_table
+from lifelong.paper.verdicts import Printed, printed_table
 
 SHOWN = ("class_il", "chunk(1)", "chunk(20)", "task_oracle")
 """Protocols drawn in the figure."""
+
+COLUMNS = ["row", "protocol", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
+
+OWN_NOTES = """\
+Task t: mean over tasks 1 to t. *Left*: percent of the accuracy after task 1 that is left after the last task, which can be
+held against a curve at another level of accuracy.
+"""
 
 
 def seen_so_far(rows: list[list[float | None]]) -> list[float]:
@@ -30,23 +37,18 @@ def seen_so_far(rows: list[list[float | None]]) -> list[float]:
 def write(settings: Settings, report: Report) -> None:
     """Write a table for each protocol, printed rows below ours, and a figure."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     assert isinstance(report.options, StepsOptions)
+    printed = printed_table(report.options.printed) if report.options.printed else {}
     found: dict[tuple[str, str], np.ndarray] = {}
-    rows: list[dict[str, Any]] = []
     for label, name in report.single().items():
-        scores = {seed: read_json(layout.scores(name, seed))["test"] for seed in settings.experiment(name).seeds}
+        scores = [read_json(layout.scores(name, seed))["test"] for seed in settings.experiment(name).seeds]
         for protocol, title in PROTOCOLS.items():
-            curves = {seed: seen_so_far(one[protocol]) for seed, one in scores.items() if protocol in one}
-            if not curves or np.isnan(list(curves.values())).any():
-                continue
-            found[label, title] = np.array(list(curves.values()))
-            for seed, curve in curves.items():
-                rows += [
-                    {"row": label, "protocol": title, "seed": seed, "after": t + 1, "accuracy": value}
-                    for t, value in enumerate(curve)
-                ]
-    write_csv(layout.report(report.name, "csv"), ["row", "protocol", "seed", "after", "accuracy"], rows, ".4f")
+            curves = np.array([seen_so_far(one[protocol]) for one in scores if protocol in one])
+            if len(curves) and not np.isnan(curves).any():
+                found[label, title] = curves
+    write_csv(layout.report(report.name, "csv"), COLUMNS, _lines(found, printed), ".4f")
     parts = [f"# {report.title}\n"]
     figure = Figure(figsize=(10, 7), layout="constrained")
     for axes, title in zip(figure.subplots(2, 2).flat, SHOWN, strict=True):
@@ -55,19 +57,43 @@ def write(settings: Settings, report: Report) -> None:
                 mean, deviation = _statistics(curves_of)
                 axes.errorbar(range(1, len(mean) + 1), mean, yerr=deviation, fmt="o-", capsize=2, label=label)
         axes.set(title=title, xlabel="Tasks learnt", ylabel="Accuracy on them (%)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize="x-small")
     write_figure(layout.report(report.name, "png"), figure)
     for title in PROTOCOLS.values():
         body = [[label, *_line(found[label, title])] for label in report.experiments if (label, title) in found]
         if body:
-            header = ["Method", *(f"Task {t + 1}" for t in range(len(body[0]) - 2)), "Seeds"]
+            header = ["Method", *(f"Task {t + 1}" for t in range(len(body[0]) - 3)), "Left", "Seeds"]
             parts.append(f"## {title}\n\n{table(header, body)}")
-    if report.options.printed:
-        parts.append(_printed(report.options.printed))
-    parts.append(f"## How these were made\n\n{NOTES}\nTask t: mean over tasks 1 to t. Machine: {machine()}.\n")
+    if printed:
+        parts.append(_printed(printed))
+    parts.append(f"## How these were made\n\n{NOTES}\n{OWN_NOTES}Machine: {machine()}.\n")
     body = [[label, name] for label, name in report.single().items()]
     parts.append(table(["Row", "Experiment in params.yaml"], body))
     write_text(layout.report(report.name, "md"), "\n".join(parts))
+
+
+def left(curves: np.ndarray) -> np.ndarray:
+    """Percent of the accuracy after the first task that is left after the last one, of curves [n, tasks]; NaN of none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share: np.ndarray = 100 * curves[:, -1] / curves[:, 0]
+    return share
+
+
+def _lines(found: dict[tuple[str, str], np.ndarray], printed: dict[tuple[str, str], Printed]) -> list[dict[str, Any]]:
+    """Each method's accuracy after every task, and what is left of the first, under each protocol."""
+    lines = []
+    for (row, protocol), curves in found.items():
+        tasks = range(1, curves.shape[1] + 1)
+        known = {t: printed[row, f"after-{t}"].mean for t in tasks if (row, f"after-{t}") in printed}
+        for t in tasks:
+            values = {"metric": "accuracy", "x": t, **over_seeds(list(curves[:, t - 1])), "printed_mean": known.get(t)}
+            lines.append({"row": row, "protocol": protocol, **values})
+        if not np.isnan(kept := left(curves)).any():
+            share = 100 * known[tasks[-1]] / known[1] if {1, tasks[-1]} <= known.keys() else None
+            values = {"metric": "left", **over_seeds(list(kept)), "printed_mean": share}
+            lines.append({"row": row, "protocol": protocol, **values})
+    return lines
 
 
 def _statistics(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,13 +102,15 @@ def _statistics(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _line(curves: np.ndarray) -> list[str]:
-    mean, deviation = _statistics(curves)
-    values = [f"{m:.2f}" + (f" ± {d:.2f}" if len(curves) > 1 else "") for m, d in zip(mean, deviation, strict=True)]
+    mean, deviation = _statistics(np.column_stack([curves, left(curves)]))
+    values = [
+        "-" if np.isnan(m) else f"{m:.2f}" + (f" ± {d:.2f}" if len(curves) > 1 else "")
+        for m, d in zip(mean, deviation, strict=True)
+    ]
     return [*values, str(len(curves))]
 
 
-def _printed(name: str) -> str:
-    values = printed_table(name)
+def _printed(values: dict[tuple[str, str], Printed]) -> str:
     rows = list(dict.fromkeys(row for row, _ in values))
     count = max(int(metric.removeprefix("after-")) for _, metric in values)
     body = [

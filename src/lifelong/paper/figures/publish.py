@@ -17,7 +17,8 @@ VERDICTS = """\
 The statements are the paper's, in our words. *reproduced*: ours says so by more than the noise, which is the larger of the
 deviations at hand, at every place the statement speaks of; *trend only*: at some places, and nowhere the opposite; *within
 noise*: nowhere either; *contradicted*: the opposite, by more than the noise, somewhere. What is said to be alike must be so
-within the noise or one point of percent; what is said to be steadier must have the smaller deviation."""
+within the noise or one point of percent; what is said to be steadier must have the smaller deviation. Differences of the
+same seeds are judged by their 95 % interval, which must not hold 0."""
 
 
 def publish(

@@ -42,11 +42,11 @@ HEIGHT = 3.0
 
 
 @contextmanager
-def panels(path: Path, count: int, columns: int | None = None) -> Iterator[list[Axes]]:
-    """Axes side by side (in `columns` of them); what the block draws is written to `path` as PNG when it ends."""
+def panels(path: Path, count: int, columns: int | None = None, width: float = WIDTH) -> Iterator[list[Axes]]:
+    """Axes of `width` inches side by side (in `columns` of them); what the block draws is written to `path` when it ends."""
     across = columns or count
     down = -(-count // across)
-    size = (max(WIDTH * across, 5.0), HEIGHT * down)
+    size = (max(width * across, 5.0), HEIGHT * down)
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).flatten().tolist()

@@ -1,0 +1,89 @@
+"""What a part of a method changes: two experiments' differences seed by seed, under every protocol (ARI's Figs. 7 and 8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lifelong import layout
+from lifelong.artifacts import read_json
+from lifelong.config import Report, Settings
+from lifelong.config.reports import PairedOptions
+from lifelong.paper.ari.words import NOTES as PROTOCOL_NOTES
+from lifelong.paper.ari.words import PROTOCOLS
+from lifelong.paper.cells import Cell, cell_over_seeds, margin, of
+from lifelong.paper.figures import style
+from lifelong.paper.figures.publish import publish
+from lifelong.paper.markdown import table
+from lifelong.paper.quantities import QUANTITIES, shown
+
+NOTES = f"""\
+Points of percent, the first experiment less the second with the same seed: mean ± sample deviation of the differences over
+the seeds, and in square brackets the mean's 95 % interval (Student's t), which is the figure's error bar. *more* and *less*:
+the interval lies above or below 0; *undecided*: it holds 0; one seed has none.
+
+{PROTOCOL_NOTES}"""
+
+
+def write(settings: Settings, report: Report) -> None:
+    options = report.options
+    assert isinstance(options, PairedOptions)
+    cells: list[Cell] = []
+    for label, names in report.experiments.items():
+        pair = [read_json(layout.summary(name)) for name in names]
+        cells += [cell for metric in options.metrics for cell in _gains(label, pair, metric)]
+    compared = [p for p in PROTOCOLS.values() if any(cell.row.endswith(f", {p}") for cell in cells)]
+    labels = list(report.experiments)
+    with style.panels(layout.report(report.name, "png"), len(options.metrics), columns=1, width=9.0) as several:
+        for axes, metric in zip(several, options.metrics, strict=True):
+            series = [(p, [_drawn(cells, f"{label}, {p}", f"{metric}_gain") for label in labels]) for p in compared]
+            style.bars(axes, labels, series)
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set_ylabel(QUANTITIES[f"{metric}_gain"].axis)
+    header = ["Difference", *compared]
+    tables = []
+    for metric in options.metrics:
+        body = [[label, *(_told(of(cells, f"{label}, {p}", f"{metric}_gain")) for p in compared)] for label in labels]
+        tables.append(f"## {QUANTITIES[f'{metric}_gain'].label}\n\n{table(header, body)}")
+    publish(report, cells, "\n".join(tables), NOTES)
+
+
+def decided(cell: Cell) -> str:
+    """Whether a mean difference is told from 0 by its 95 % interval."""
+    around = margin(cell)
+    if around is None:
+        return "one seed"
+    if abs(cell.mean) <= around:
+        return "undecided"
+    return "more" if cell.mean > 0 else "less"
+
+
+def interval(cell: Cell) -> str:
+    """`[-0.12, 1.34]`, or nothing for one seed."""
+    around = margin(cell)
+    return "" if around is None else f" [{cell.mean - around:.2f}, {cell.mean + around:.2f}]"
+
+
+def _gains(label: str, pair: list[dict[str, Any]], metric: str) -> list[Cell]:
+    """A cell for each protocol that both experiments were asked under; tasks guessed right are no gain in accuracy."""
+    seeds = [seed for seed in pair[0]["seeds"] if seed in pair[1]["seeds"]]
+    found = []
+    for protocol, title in PROTOCOLS.items():
+        if title.startswith("task_pred") or any(protocol not in one["test"] for one in pair):
+            continue
+        a, b = ([one["test"][protocol][metric]["by_seed"][one["seeds"].index(seed)] for seed in seeds] for one in pair)
+        values = [None if x is None or y is None else 100 * (x - y) for x, y in zip(a, b, strict=True)]
+        found.append(cell_over_seeds(f"{label}, {title}", f"{metric}_gain", values))
+    return [cell for cell in found if cell is not None]
+
+
+def _drawn(cells: list[Cell], row: str, metric: str) -> Cell | None:
+    found = next(iter(of(cells, row, metric)), None)
+    return None if found is None else replace(found, deviation=margin(found))
+
+
+def _told(found: list[Cell]) -> str:
+    if not found:
+        return "-"
+    cell = found[0]
+    return f"{shown(cell.metric, cell.mean, cell.deviation, cell.n)}{interval(cell)} {decided(cell)}"
