@@ -56,6 +56,7 @@ reports:
 TARGET = "skill-demo"
 BASE = "results/skill/tiny/seed-0"
 REPORT = [f"reports/skill-demo/tiny.{suffix}" for suffix in ("csv", "json", "md", "png")]
+RECEIPT = "results/.tracked/skill/tiny.json"
 TASKS = range(3)
 
 
@@ -76,7 +77,9 @@ SHARED = [
     f"{BASE}/scores.json",
     f"{BASE}/predictions.safetensors",
     *REPORT,
+    RECEIPT,
 ]
+SECOND_SEED = [path.replace("seed-0", "seed-1") for path in (*TAUGHT, *BIASED, *SHARED) if "seed-0" in path]
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +109,13 @@ def test_every_agents_bank_is_the_same_for_every_number_of_agents(finished: Proj
     [
         ("params.yaml", "components: 4", "components: 5", [*TAUGHT, *SHARED]),
         ("params.yaml", "beneficial-biases, epochs: 3", "beneficial-biases, epochs: 4", [*BIASED, *SHARED]),
-        ("params.yaml", "agents: [1, 2, 3]", "agents: [1, 2]", REPORT),
+        ("params.yaml", "agents: [1, 2, 3]", "agents: [1, 2]", [*REPORT, RECEIPT]),
+        ("params.yaml", "seeds: 1", "seeds: 2", [*SECOND_SEED, *REPORT, RECEIPT]),
         ("params.yaml", "title: Tiny", "title: Small", REPORT),
         ("params.yaml", "\nreports:", "\n# a remark\nreports:", []),
         ("src/lifelong/methods/skill/packet.py", "1 << 28", "1 << 27", SHARED),
     ],
-    ids=["clusters", "epochs", "agents", "title", "remark", "packets"],
+    ids=["clusters", "epochs", "agents", "seeds", "title", "remark", "packets"],
 )
 def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(
     finished: Project, file: str, old: str, new: str, expected: list[str]

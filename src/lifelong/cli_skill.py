@@ -121,6 +121,29 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
     evaluate(settings.skill, collective, seed)
 
 
+@skill.command("baseline")
+@click.argument("collective")
+@seed_option
+@click.option("--learner", required=True, help="A learner of the collective's baselines.")
+@threads_option
+@click.pass_obj
+def baseline(settings: Settings, collective: str, seed: int, learner: str, threads: int) -> None:
+    """What one network makes of the collective's tasks, one after the other."""
+    from lifelong.methods.skill.baselines.run import baseline
+
+    baseline(settings.skill, collective, seed, learner, threads)
+
+
+@skill.command("track")
+@click.argument("collective")
+@click.pass_obj
+def track(settings: Settings, collective: str) -> None:
+    """Write a collective's runs to MLflow; repeating it updates them."""
+    from lifelong.tracking_skill import track_collective
+
+    track_collective(settings, collective)
+
+
 @skill.command("reuse")
 @click.argument("collective")
 @seed_option
