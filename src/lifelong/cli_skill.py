@@ -72,6 +72,19 @@ def teach_biased(settings: Settings, collective: str, seed: int, task: int, head
     teach_biased(settings.skill, collective, seed, task, head, _places(), threads)
 
 
+@skill.command("head2toe")
+@click.argument("collective")
+@seed_option
+@task_option
+@threads_option
+@click.pass_obj
+def head2toe(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
+    """A head of one task that also sees inner maps, chosen by the beneficial biases, and its answers."""
+    from lifelong.methods.skill.head2toe import head2toe
+
+    head2toe(settings.skill, collective, seed, task, _places(), threads)
+
+
 @skill.command("judge-biased")
 @click.argument("collective")
 @seed_option

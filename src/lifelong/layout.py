@@ -105,6 +105,11 @@ def collective_scores(name: str, seed: int | str) -> Path:
     return collective(name, seed) / "scores.json"
 
 
+def head2toe(name: str, seed: int | str, task: int | str) -> Path:
+    """What a head that sees inner maps too says of the task's own test images."""
+    return collective(name, seed) / f"task-{task}" / "head2toe.safetensors"
+
+
 def baseline(name: str, seed: int | str, label: str) -> Path:
     """What a learner of one network makes of the collective's tasks, one after the other."""
     return collective(name, seed) / "baselines" / f"{label}.json"

@@ -134,6 +134,15 @@ def biased_fingerprint(skill: Skill, name: str, head: str) -> str:
     return fingerprint(own, ["lifelong.methods.skill.heads", "lifelong.backbones.load"])
 
 
+def head2toe_fingerprint(skill: Skill, name: str) -> str:
+    wanted = skill.collective(name).head2toe
+    assert wanted is not None
+    parts = _collective_parts(skill, name)
+    own = {key: parts[key] for key in ("sequence", "tier", "backbone")}
+    own |= {"head": parts["heads"][wanted.head], "head2toe": wanted.model_dump(exclude={"mapper"})}
+    return fingerprint(own, ["lifelong.methods.skill.head2toe"])
+
+
 def packing_fingerprint(collective: Collective) -> str:
     return fingerprint(collective.model_dump(include={"heads", "mappers", "variants"}), ["lifelong.methods.skill.packing"])
 

@@ -130,4 +130,7 @@ def collective_evidence(collective):
         found += [layout.taught_times(collective, seed, task) for task in tasks]
         found += [layout.biased_times(collective, seed, task, head) for task in tasks for head in biased]
         found += [layout.reused(collective, seed)] if wanted.reuse else []
+        if wanted.head2toe:
+            found += [layout.biased_predictions(collective, seed, t, wanted.head2toe.head) for t in tasks]
+            found += [layout.head2toe(collective, seed, t) for t in tasks]
     return found

@@ -72,6 +72,28 @@ rule skill_teach_biased:
         " --head {wildcards.head} --threads {threads} > {log} 2>&1"
 
 
+rule skill_head2toe:
+    input:
+        images=lambda w: layout.images(task_dataset(w)),
+        biased=lambda w: layout.biased(
+            w.collective, w.seed, w.task, SETTINGS.skill.collective(w.collective).head2toe.head
+        ),
+    output:
+        layout.head2toe("{collective}", "{seed}", "{task}"),
+    params:
+        fingerprint=lambda w: stages.head2toe_fingerprint(SETTINGS.skill, w.collective),
+    threads: 1
+    resources:
+        mem_mb=3000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/task-{task}/head2toe.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill head2toe {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
+        " --threads {threads} > {log} 2>&1"
+
+
 for collective, wanted in SETTINGS.skill.collectives.items():
     tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from lifelong.config.sections import Count, Fraction, Name, NotNegative, Positive, Section, Seed
 from lifelong.config.skill_baselines import Baselines
-from lifelong.config.skill_reuse import Reuse
+from lifelong.config.skill_reuse import Head2Toe, Reuse
 from lifelong.errors import UserError, did_you_mean
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -165,6 +165,7 @@ class Collective(Section):
     mappers: dict[Name, Mapper]
     variants: Annotated[dict[Name, Variant], Field(min_length=1)]
     reuse: Reuse | None = None
+    head2toe: Head2Toe | None = None
     baselines: Baselines | None = None  # what learners of one network, one task after the other, make of the same tasks
 
 
@@ -189,6 +190,10 @@ class Skill(Section):
                 _known(f"{where}.variants.{label}.head", variant.head, collective.heads)
                 _known(f"{where}.variants.{label}.mapper", variant.mapper, collective.mappers)
             tasks = self.sequences[collective.sequence].tasks
+            if collective.head2toe is not None:
+                biased = {label: head for label, head in collective.heads.items() if head.kind == "beneficial-biases"}
+                _known(f"{where}.head2toe.head", collective.head2toe.head, biased)
+                _known(f"{where}.head2toe.mapper", collective.head2toe.mapper, collective.mappers)
             if collective.reuse is not None:
                 _known(f"{where}.reuse.variant", collective.reuse.variant, collective.variants)
                 wanted = [*collective.reuse.pairs, *(n for t in collective.reuse.transfers for n in (t.old, t.new))]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lifelong.config.sections import Count, Name, Positive, Section
+from lifelong.config.sections import Count, Fraction, Name, Positive, Section
 
 
 class Transfer(Section):
@@ -35,6 +35,19 @@ class Harvest(Section):
 
     name: Name
     matches: Annotated[list[Match], Field(min_length=2)]
+
+
+class Head2Toe(Section):
+    """A head that sees inner maps too, those with the largest beneficial biases (Sec. 7.3, dossier S17)."""
+
+    head: Name  # whose biases choose
+    mapper: Name  # that names the task where it is not told
+    share: Fraction = 0.01  # of all channels
+    width: Count = 8192  # about so many numbers besides the pooled features
+    learning_rate: Positive = 0.001
+    batch_size: Count = 32
+    epochs: Count = 100
+    patience: Count = 10
 
 
 class Reuse(Section):

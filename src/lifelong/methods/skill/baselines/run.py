@@ -67,8 +67,8 @@ def baseline(skill: Skill, name: str, seed: int, label: str, threads: int = 1) -
             tuned(one, chosen, seed, tasks, wanted.tuning_tasks, Checkpoints(checkpoints.folder / str(number)))
             for number, one in enumerate(experiments)
         ]
-        known = [-1.0 if value is None else value for value in compared]
-        best = known.index(max(known))
+        values = [-1.0 if value is None else value for value in compared]
+        best = values.index(max(values))
     told, free = run(experiments[best], chosen, seed, tasks, checkpoints)
     found = {
         "tasks": [entry.name for entry in entries],
