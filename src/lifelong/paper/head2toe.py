@@ -35,7 +35,8 @@ def accuracies(name: str, collective: Collective, seed: int, count: int) -> list
     assert wanted is not None
     arrays, _ = read_tensors(layout.collective_predictions(name, seed), "skill-predictions")
     mapped = arrays[f"routes/{wanted.mapper}"] == arrays["owners"]
-    plain, toe = [], []
+    plain: list[np.ndarray] = []
+    toe: list[np.ndarray] = []
     for task in range(count):
         for path, kind, right in (
             (layout.biased_predictions(name, seed, task, wanted.head), "skill-judged", plain),
