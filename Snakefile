@@ -33,6 +33,7 @@ rule all:
     input:
         [layout.report(name, "md") for name in SETTINGS.reports],
         [layout.tracked(name) for name in SETTINGS.experiments],
+        [layout.tracked_collective(name) for name in SETTINGS.shown_collectives()],
 
 
 include: "workflow/rules/common.smk"

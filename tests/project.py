@@ -138,7 +138,11 @@ class Project:
 
     def digests(self) -> dict[str, str]:
         """sha256 of every result, by path; logs, checkpoints and receipts of the tracker are not results."""
-        files = [path for part in ("data/images", "data/tasks", "results") for path in (self.folder / part).rglob("*")]
+        files = [
+            path
+            for part in ("data/images", "data/tasks", "data/features", "results")
+            for path in (self.folder / part).rglob("*")
+        ]
         kept = [
             path
             for path in files

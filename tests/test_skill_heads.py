@@ -14,10 +14,11 @@ from torch.nn import functional
 from lifelong.backbones.biases import BiasedBackbone
 from lifelong.backbones.load import load_backbone
 from lifelong.backbones.random_network import RandomNetwork
-from lifelong.config.skill import BiasHead, LinearHead, RandomBackbone, Reuse, TaskEntry, Tier
+from lifelong.config.skill import BiasHead, LinearHead, RandomBackbone, TaskEntry, Tier
+from lifelong.config.skill_reuse import ClassOf, Harvest, Reuse
 from lifelong.errors import UserError
 from lifelong.learning.checkpoints import Checkpoints
-from lifelong.methods.skill import names
+from lifelong.methods.skill import names, reuse
 from lifelong.methods.skill.evaluate import _scores
 from lifelong.methods.skill.heads import biased_logits, initial_head, linear, train_biased, train_linear
 from lifelong.methods.skill.reuse import normalised, train_normalised
@@ -187,6 +188,29 @@ def test_rows_start_a_union_at_what_they_know() -> None:
     head, curve = train_normalised(torch.randn(3, 5), train, test, 5, settings, (0, "t"))
     _, again = train_normalised(head, train, test, 1, settings, (0, "t"))
     assert again[0] == curve[-1]
+
+
+def test_a_harvest_starts_each_class_at_the_row_of_its_match() -> None:
+    """No epoch: the accuracy is that of the old rows on the images of the new classes, in the order of the matches."""
+    splits = {task: (task_data(number), task_data(number + 10)) for number, task in enumerate(("old", "new"))}
+    heads = {"old": torch.randn(3, 5, generator=generator(0))}
+    chosen = [(("new", "c"), ("old", "a")), (("new", "a"), ("old", "b"))]
+    matches = [{"new": {"task": new[0], "label": new[1]}, "old": {"task": old[0], "label": old[1]}} for new, old in chosen]
+    harvest = Harvest.model_validate({"name": "h", "matches": matches})
+    settings = Reuse(variant="v", pairs=["old", "new"], harvests=[harvest], epochs=1)
+    found = reuse._harvest(splits, heads, settings, 0, harvest)
+    rows = (heads["old"] / heads["old"].abs().amax(1, keepdim=True)).numpy()[[0, 1]]
+    test = splits["new"][1]
+    right = [
+        (rows @ row).argmax() == {2: 0, 0: 1}[int(label)]
+        for row, label in zip(test.rows, test.labels, strict=True)
+        if label in (2, 0)
+    ]
+    assert found["reused"][0] == pytest.approx(np.mean(right))
+    assert found["matched"] == [["c", "a"], ["a", "b"]]
+    assert len(found["reused"]) == len(found["random"]) == 2
+    with pytest.raises(UserError, match="new has no class 'd'"):
+        reuse.place(splits, ClassOf(task="new", label="d"))
 
 
 def test_names_are_compared_as_plain_words() -> None:

@@ -72,6 +72,19 @@ def teach_biased(settings: Settings, collective: str, seed: int, task: int, head
     teach_biased(settings.skill, collective, seed, task, head, _places(), threads)
 
 
+@skill.command("head2toe")
+@click.argument("collective")
+@seed_option
+@task_option
+@threads_option
+@click.pass_obj
+def head2toe(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
+    """A head of one task that also sees inner maps, chosen by the beneficial biases, and its answers."""
+    from lifelong.methods.skill.head2toe import head2toe
+
+    head2toe(settings.skill, collective, seed, task, _places(), threads)
+
+
 @skill.command("judge-biased")
 @click.argument("collective")
 @seed_option
@@ -119,6 +132,29 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
     from lifelong.methods.skill.evaluate import evaluate
 
     evaluate(settings.skill, collective, seed)
+
+
+@skill.command("baseline")
+@click.argument("collective")
+@seed_option
+@click.option("--learner", required=True, help="A learner of the collective's baselines.")
+@threads_option
+@click.pass_obj
+def baseline(settings: Settings, collective: str, seed: int, learner: str, threads: int) -> None:
+    """What one network makes of the collective's tasks, one after the other."""
+    from lifelong.methods.skill.baselines.run import baseline
+
+    baseline(settings.skill, collective, seed, learner, threads)
+
+
+@skill.command("track")
+@click.argument("collective")
+@click.pass_obj
+def track(settings: Settings, collective: str) -> None:
+    """Write a collective's runs to MLflow; repeating it updates them."""
+    from lifelong.tracking_skill import track_collective
+
+    track_collective(settings, collective)
 
 
 @skill.command("reuse")

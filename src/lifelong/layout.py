@@ -49,6 +49,10 @@ def tracked(experiment: str) -> Path:
     return RESULTS / ".tracked" / f"{experiment}.json"
 
 
+def tracked_collective(name: str) -> Path:
+    return RESULTS / ".tracked" / "skill" / f"{name}.json"
+
+
 def report(name: str, suffix: str) -> Path:
     """A file of a report; its name is `<section>/<report>`."""
     return Path(f"reports/{name}.{suffix}")
@@ -99,6 +103,16 @@ def bank(name: str, seed: int | str, agents: int | str, agent: int | str) -> Pat
 
 def collective_scores(name: str, seed: int | str) -> Path:
     return collective(name, seed) / "scores.json"
+
+
+def head2toe(name: str, seed: int | str, task: int | str) -> Path:
+    """What a head that sees inner maps too says of the task's own test images."""
+    return collective(name, seed) / f"task-{task}" / "head2toe.safetensors"
+
+
+def baseline(name: str, seed: int | str, label: str) -> Path:
+    """What a learner of one network makes of the collective's tasks, one after the other."""
+    return collective(name, seed) / "baselines" / f"{label}.json"
 
 
 def reused(name: str, seed: int | str) -> Path:

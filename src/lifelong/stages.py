@@ -14,6 +14,7 @@ from lifelong.config import Experiment, Report, Scenario, Settings
 from lifelong.config.networks import Network
 from lifelong.config.reports import sources
 from lifelong.config.skill import Collective, Skill
+from lifelong.config.skill_methods import learner
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
 
@@ -93,6 +94,11 @@ def tracking_fingerprint() -> str:
     return fingerprint({}, ["lifelong.tracking"])
 
 
+def collective_tracking_fingerprint(skill: Skill, name: str) -> str:
+    wanted = skill.collective(name)
+    return fingerprint({"collective": wanted.model_dump(), **_collective_parts(skill, name)}, ["lifelong.tracking_skill"])
+
+
 def report_fingerprint(report: Report) -> str:
     digests = {path.name: file_digest(path) for path in sources(report.options)}
     roots = [report.kind.module] + ([network_module(report.network)] if report.network else [])
@@ -128,6 +134,15 @@ def biased_fingerprint(skill: Skill, name: str, head: str) -> str:
     return fingerprint(own, ["lifelong.methods.skill.heads", "lifelong.backbones.load"])
 
 
+def head2toe_fingerprint(skill: Skill, name: str) -> str:
+    wanted = skill.collective(name).head2toe
+    assert wanted is not None
+    parts = _collective_parts(skill, name)
+    own = {key: parts[key] for key in ("sequence", "tier", "backbone")}
+    own |= {"head": parts["heads"][wanted.head], "head2toe": wanted.model_dump(exclude={"mapper"})}
+    return fingerprint(own, ["lifelong.methods.skill.head2toe"])
+
+
 def packing_fingerprint(collective: Collective) -> str:
     return fingerprint(collective.model_dump(include={"heads", "mappers", "variants"}), ["lifelong.methods.skill.packing"])
 
@@ -144,6 +159,17 @@ def reuse_fingerprint(skill: Skill, name: str) -> str:
     wanted = skill.collective(name).reuse
     parts = _collective_parts(skill, name) | {"reuse": wanted.model_dump() if wanted else None}
     return fingerprint(parts, ["lifelong.methods.skill.reuse"])
+
+
+def baseline_fingerprint(skill: Skill, name: str, label: str) -> str:
+    wanted = skill.collective(name).baselines
+    assert wanted is not None
+    entry = wanted.learners[label]
+    parts = _collective_parts(skill, name)
+    own = {key: parts[key] for key in ("sequence", "tier", "backbone")}
+    own |= {"budget": wanted.model_dump(exclude={"learners"}), "learner": entry.model_dump()}
+    method = learner(entry, label).method
+    return fingerprint(own, ["lifelong.methods.skill.baselines.run", "lifelong.networks.mlp", method.module])
 
 
 def _collective_parts(skill: Skill, name: str) -> dict[str, Any]:

@@ -83,6 +83,14 @@ class Record:
         return json_digest([self.name, self.parameters, self.tags, points])
 
 
+@dataclass(frozen=True)
+class Home:
+    """An experiment of MLflow: its name and what its page says."""
+
+    name: str
+    description: str
+
+
 def public_uri(uri: str) -> str:
     """The address without user, password and query."""
     return re.sub(r"[?#].*", "", re.sub(r"^([^/]*//)(?!/).*@", r"\1", uri))
@@ -94,14 +102,23 @@ def track(settings: Settings, experiment: Experiment) -> None:
     Raises:
         UserError: a file is missing or older than params.yaml, or MLflow cannot be reached or refuses.
     """
-    records = _records(experiment)
-    uri = settings.tracked_at()
-    name = f"{PREFIX}/{experiment.scenario_name}"
-    with _explained(uri, experiment):
-        written = _synchronise(uri, name, experiment.name, records)
+    home = Home(f"{PREFIX}/{experiment.scenario_name}", DESCRIPTION)
+    again = (
+        f"The results are safe in {layout.RESULTS / experiment.name}; mend this, then run `lifelong track {experiment.name}`"
+    )
+    bring(settings.tracked_at(), home, experiment.name, _records(experiment), layout.tracked(experiment.name), again)
+
+
+def bring(uri: str, home: Home, owner: str, records: Sequence[Record], receipt: Path, again: str) -> None:
+    """Make MLflow hold exactly these runs of their owner, the first of them above the others, and write the receipt.
+
+    `again` tells a user what to do after a failure.
+    """
+    with _explained(uri, again):
+        written = _synchronise(uri, home, owner, records)
     runs = {record.key: record.content for record in records}
-    write_json(layout.tracked(experiment.name), {"uri": public_uri(uri), "mlflow_experiment": name, "runs": runs})
-    print(f"{experiment.name}: {written} of {len(records)} runs written to {public_uri(uri)}", file=sys.stderr)
+    write_json(receipt, {"uri": public_uri(uri), "mlflow_experiment": home.name, "runs": runs})
+    print(f"{owner}: {written} of {len(records)} runs written to {public_uri(uri)}", file=sys.stderr)
 
 
 # From files to records
@@ -114,7 +131,7 @@ def _records(experiment: Experiment) -> list[Record]:
     own = Record(
         key=experiment.name,
         name=experiment.name,
-        parameters=_flat({**experiment.parameters(), "experiment": experiment.name, "seeds": list(experiment.seeds)}),
+        parameters=flat({**experiment.parameters(), "experiment": experiment.name, "seeds": list(experiment.seeds)}),
         tags={**_tags(experiment, "experiment"), NOTE: _note(summary, scores, lambda values: values["mean"])},
         points=(
             *_results(summary, scores, lambda values: values["mean"]),
@@ -153,7 +170,7 @@ def _seed_record(experiment: Experiment, summary: dict[str, Any], scores: dict[s
     return Record(
         key=f"{experiment.name}/seed-{seed}",
         name=f"{experiment.name} seed {seed}",
-        parameters=_flat({**experiment.parameters(), "experiment": experiment.name, "seed": seed}),
+        parameters=flat({**experiment.parameters(), "experiment": experiment.name, "seed": seed}),
         tags={
             **_tags(experiment, "seed"),
             f"{PREFIX}.fingerprint": made_by["fingerprint"],
@@ -172,11 +189,11 @@ def _results(summary: dict[str, Any], scores: Sequence[dict[str, Any]], value: V
         r = _mean_matrix(scores, split, protocol)
         for name, so_far in (("acc", acc), ("bwt", bwt)):
             for step in range(len(r) - 1):
-                points += _known(_key(split, protocol, name), so_far(r[: step + 1, : step + 1]), step)
+                points += known(_key(split, protocol, name), so_far(r[: step + 1, : step + 1]), step)
         for name, values in metrics.items():
             # What has no history stands at step 0: MLflow then shows a bar, not a line of one point.
             step = len(r) - 1 if name in ("acc", "bwt") else 0
-            points += _known(_key(split, protocol, name), value(values), step)
+            points += known(_key(split, protocol, name), value(values), step)
         if split == "test":
             digits = len(str(len(r) - 1))
             cells = np.argwhere(~np.isnan(r)).tolist()
@@ -189,7 +206,7 @@ def _deviations(summary: dict[str, Any]) -> list[Point]:
         point
         for split, protocol, metrics in _parts(summary)
         for name, values in metrics.items()
-        for point in _known("std/" + _key(split, protocol, name).replace("/", "_"), values["deviation"])
+        for point in known("std/" + _key(split, protocol, name).replace("/", "_"), values["deviation"])
     ]
 
 
@@ -203,7 +220,7 @@ def _learning(experiment: Experiment, seed: int) -> list[Point]:
             for line in path.read_text().splitlines() if path.is_file() else ():
                 row = json.loads(line)
                 for name in sorted(row.keys() - {"fit", "epoch"}):
-                    points += _known(f"learning/{name}", row[name], epoch)
+                    points += known(f"learning/{name}", row[name], epoch)
                 epoch += 1
     return points
 
@@ -225,7 +242,7 @@ def _key(split: str, protocol: str, name: str) -> str:
     return f"{name}/{protocol}" if split == "test" else f"{split}/{name}_{protocol}"
 
 
-def _known(key: str, value: float | None, step: int = 0) -> list[Point]:
+def known(key: str, value: float | None, step: int = 0) -> list[Point]:
     return [Point(key, float(value), step)] if value is not None and math.isfinite(value) else []
 
 
@@ -235,12 +252,12 @@ def _tags(experiment: Experiment, level: str) -> dict[str, str]:
     return {f"{PREFIX}.experiment": experiment.name, f"{PREFIX}.level": level, **joint}
 
 
-def _flat(value: Any, key: str = "") -> dict[str, str]:
+def flat(value: Any, key: str = "") -> dict[str, str]:
     """Nested parameters as a.b.c -> text; what is not set is left out."""
     if value is None:
         return {}
     if isinstance(value, dict):
-        nested = [_flat(inner, f"{key}.{name}" if key else name) for name, inner in value.items()]
+        nested = [flat(inner, f"{key}.{name}" if key else name) for name, inner in value.items()]
         return {name: text for part in nested for name, text in part.items()}
     return {key: str(value)[:CHARACTERS]}
 
@@ -271,19 +288,19 @@ def _percent(share: float) -> str:
 # From records to MLflow
 
 
-def _synchronise(uri: str, name: str, experiment: str, records: Sequence[Record]) -> int:
-    """Make MLflow hold exactly these runs of the experiment; returns how many had to be written."""
+def _synchronise(uri: str, wanted: Home, owner: str, records: Sequence[Record]) -> int:
+    """Make MLflow hold exactly these runs of their owner; returns how many had to be written."""
     from mlflow import MlflowClient
 
     database = _sqlite_file(uri)
-    lock = layout.tracked(experiment).with_name(".lock")
+    lock = layout.tracked("any").with_name(".lock")
     if database is not None:
         uri, lock = _absolute(uri, database), database.with_name(f"{database.name}.lock")
     with _locked(lock):
         _probe(uri)
         client = MlflowClient(tracking_uri=uri)
-        home = _mlflow_experiment(client, name, None if database is None else Path("mlartifacts").absolute().as_uri())
-        runs = _runs(client, experiment)
+        home = _mlflow_experiment(client, wanted, None if database is None else Path("mlartifacts").absolute().as_uri())
+        runs = _runs(client, owner)
         used: list[str] = []
         written = 0
         for record in records:
@@ -310,10 +327,10 @@ def _holding(runs: dict[str, Run], home: str, record: Record) -> str | None:
     return None
 
 
-def _runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
-    """All our runs of an experiment, also where an earlier scenario of it put them."""
+def _runs(client: MlflowClient, owner: str) -> dict[str, Run]:
+    """All our runs of an owner, also where an earlier scenario of it put them."""
     homes = [home.experiment_id for home in _pages(client.search_experiments, filter_string=f"name LIKE '{PREFIX}/%'")]
-    mine = f"tags.`{PREFIX}.experiment` = '{experiment}'"
+    mine = f"tags.`{PREFIX}.experiment` = '{owner}'"
     return {run.info.run_id: run for run in _pages(client.search_runs, experiment_ids=homes, filter_string=mine)}
 
 
@@ -325,16 +342,16 @@ def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
         yield from page
 
 
-def _mlflow_experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def _mlflow_experiment(client: MlflowClient, wanted: Home, artifacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
+    found = client.get_experiment_by_name(wanted.name)
     if found is None:
-        tags = {NOTE: DESCRIPTION, "mlflow.experimentKind": "custom_model_development"}
+        tags = {NOTE: wanted.description, "mlflow.experimentKind": "custom_model_development"}
         try:
-            return str(client.create_experiment(name, artifacts, tags))
+            return str(client.create_experiment(wanted.name, artifacts, tags))
         except MlflowException:
-            found = client.get_experiment_by_name(name)
+            found = client.get_experiment_by_name(wanted.name)
             if found is None:  # then it was not that another writer came first
                 raise
     if found.lifecycle_stage == "deleted":
@@ -373,7 +390,7 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 @contextmanager
-def _explained(uri: str, experiment: Experiment) -> Iterator[None]:
+def _explained(uri: str, again: str) -> Iterator[None]:
     """Settings of MLflow for a short job, and its failures in our words."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own: 7, which takes minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -388,8 +405,7 @@ def _explained(uri: str, experiment: Experiment) -> Iterator[None]:
         where = VARIABLE if os.environ.get(VARIABLE) else "tracking_uri in params.yaml"
         raise UserError(
             f"{where} is {public_uri(uri)}; MLflow could not write there: {_without_secrets(str(error), uri)}\n"
-            f"Expected: a running server (http://host:5000) or a database (sqlite:///mlflow.db). The results are safe in "
-            f"{layout.RESULTS / experiment.name}; mend this, then run `lifelong track {experiment.name}` again"
+            f"Expected: a running server (http://host:5000) or a database (sqlite:///mlflow.db). {again} again"
         ) from None
 
 

@@ -45,7 +45,7 @@ def report_targets(section):
         if {"summary", "scores"} & set(wanted.kind.needs):
             targets += [layout.tracked(experiment) for experiment in wanted.all_experiments()]
         collective = getattr(wanted.options, "collective", None)
-        targets += collective_evidence(collective) if collective else []
+        targets += [layout.tracked_collective(collective), *collective_evidence(collective)] if collective else []
     return targets
 
 
@@ -79,6 +79,7 @@ def report_inputs(w):
                 found += [layout.report(name, suffix) for suffix in ("md", *other.kind.writes)]
     collective = getattr(wanted.options, "collective", None)
     found += collective_evidence(collective) if collective else []
+    found += collective_baselines(collective) if "baselines" in needs else []
     return list(dict.fromkeys(found))
 
 
@@ -111,6 +112,12 @@ def collective_packets(collective, seed):
     return [layout.packet(collective, seed, task, variant) for task in tasks for variant in wanted.variants]
 
 
+def collective_baselines(collective):
+    wanted = SETTINGS.skill.collective(collective)
+    learners = wanted.baselines.learners if wanted.baselines else []
+    return [layout.baseline(collective, seed, label) for seed in range(wanted.seeds) for label in learners]
+
+
 def collective_evidence(collective):
     """What a report on a collective reads: scores and banks of every seed, and how long the tasks took."""
     wanted = SETTINGS.skill.collective(collective)
@@ -123,4 +130,7 @@ def collective_evidence(collective):
         found += [layout.taught_times(collective, seed, task) for task in tasks]
         found += [layout.biased_times(collective, seed, task, head) for task in tasks for head in biased]
         found += [layout.reused(collective, seed)] if wanted.reuse else []
+        if wanted.head2toe:
+            found += [layout.biased_predictions(collective, seed, t, wanted.head2toe.head) for t in tasks]
+            found += [layout.head2toe(collective, seed, t) for t in tasks]
     return found

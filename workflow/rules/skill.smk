@@ -8,6 +8,7 @@ wildcard_constraints:
     head=r"[\w-]+",
     agents=r"\d+",
     agent=r"\d+",
+    learner=r"[\w-]+",
 
 
 rule skill_features:
@@ -69,6 +70,28 @@ rule skill_teach_biased:
     shell:
         "exec lifelong skill teach-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
         " --head {wildcards.head} --threads {threads} > {log} 2>&1"
+
+
+rule skill_head2toe:
+    input:
+        images=lambda w: layout.images(task_dataset(w)),
+        biased=lambda w: layout.biased(
+            w.collective, w.seed, w.task, SETTINGS.skill.collective(w.collective).head2toe.head
+        ),
+    output:
+        layout.head2toe("{collective}", "{seed}", "{task}"),
+    params:
+        fingerprint=lambda w: stages.head2toe_fingerprint(SETTINGS.skill, w.collective),
+    threads: 1
+    resources:
+        mem_mb=3000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/task-{task}/head2toe.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill head2toe {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
+        " --threads {threads} > {log} 2>&1"
 
 
 for collective, wanted in SETTINGS.skill.collectives.items():
@@ -136,6 +159,25 @@ rule skill_receive:
         " --agent {wildcards.agent} > {log} 2>&1"
 
 
+rule skill_baseline:
+    input:
+        lambda w: skill_features(w.collective, ["train", "test"]),
+    output:
+        layout.baseline("{collective}", "{seed}", "{learner}"),
+    params:
+        fingerprint=lambda w: stages.baseline_fingerprint(SETTINGS.skill, w.collective, w.learner),
+    threads: 1
+    resources:
+        mem_mb=2000,
+    log:
+        "logs/skill/{collective}/seed-{seed}/baselines/{learner}.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill baseline {wildcards.collective} --seed {wildcards.seed} --learner {wildcards.learner}"
+        " --threads {threads} > {log} 2>&1"
+
+
 rule skill_reuse:
     input:
         packets=lambda w: collective_packets(w.collective, w.seed),
@@ -154,6 +196,22 @@ rule skill_reuse:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill reuse {wildcards.collective} --seed {wildcards.seed} > {log} 2>&1"
+
+
+rule skill_track:
+    input:
+        lambda w: collective_evidence(w.collective) + collective_baselines(w.collective),
+    output:
+        layout.tracked_collective("{collective}"),
+    params:
+        uri=public_uri(SETTINGS.tracked_at()),
+        fingerprint=lambda w: stages.collective_tracking_fingerprint(SETTINGS.skill, w.collective),
+    log:
+        "logs/skill/{collective}/track.log",
+    conda:
+        "../envs/lifelong.yaml"
+    shell:
+        "exec lifelong skill track {wildcards.collective} > {log} 2>&1"
 
 
 rule skill_evaluate:

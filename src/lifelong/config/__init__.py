@@ -27,6 +27,7 @@ from lifelong.config.schema import (
 )
 from lifelong.config.sections import Section
 from lifelong.config.skill import Skill
+from lifelong.config.skill_methods import baseline_faults
 from lifelong.errors import UserError, did_you_mean
 
 
@@ -101,6 +102,11 @@ class Settings:
             found.setdefault(name.partition("/")[0], []).append(name)
         return found
 
+    def shown_collectives(self) -> list[str]:
+        """The collectives that reports are about."""
+        named = (getattr(report.options, "collective", None) for report in self.reports.values())
+        return list(dict.fromkeys(name for name in named if name))
+
     def tracked_at(self) -> str:
         """Where MLflow's runs go: MLFLOW_TRACKING_URI, else the `tracking_uri` of params.yaml."""
         return os.environ.get("MLFLOW_TRACKING_URI") or self.tracking_uri
@@ -149,7 +155,7 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
         if scenario.dataset not in known:
             hint = did_you_mean(scenario.dataset, known)
             faults.append(f"scenarios.{name}.dataset: {scenario.dataset!r} is unknown; {hint}")
-    faults += params.skill.faults({*CLASSES_OF_BUILT_IN, *params.datasets})
+    faults += params.skill.faults({*CLASSES_OF_BUILT_IN, *params.datasets}) + baseline_faults(params.skill)
     experiments: dict[str, Experiment] = {}
     for name, entry in params.experiments.items():
         try:

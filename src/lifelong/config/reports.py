@@ -110,9 +110,9 @@ class SkillCostsOptions(Section):
     epochs: Count = 30
 
 
-Need = Literal["summary", "scores", "states", "first-state", "last-state", "data", "section"]
+Need = Literal["summary", "scores", "states", "first-state", "last-state", "data", "section", "baselines"]
 """Of every experiment of a report: its summary, the scores of each seed, the state each task (the first, the last) leaves,
-its images and tasks; or all other reports of the section."""
+its images and tasks; or all other reports of the section; or the baselines of a collective."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
     "comparison": ReportKind("lifelong.paper.tables", ("summary",), ("csv", "json"), ComparisonOptions),
     "skill-reuse": ReportKind("lifelong.paper.reuse", (), _FIGURE, CollectiveOptions, "none"),
     "skill-costs": ReportKind("lifelong.paper.skill_costs", (), ("csv", "json"), SkillCostsOptions, "none"),
+    "skill-baselines": ReportKind("lifelong.paper.skill_baselines", ("baselines",), _FIGURE, CollectiveOptions, "none"),
     "collective": ReportKind("lifelong.paper.collective", (), _FIGURE, CollectiveOptions, "none"),
     "accuracy-over-tasks": ReportKind("lifelong.paper.figures.accuracy_over_tasks", ("scores",), _FIGURE, FigureOptions),
     "sweep": ReportKind("lifelong.paper.figures.sweep", ("summary",), _FIGURE, SweepOptions, "series"),

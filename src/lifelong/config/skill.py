@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from lifelong.config.sections import Count, Fraction, Name, NotNegative, Positive, Section, Seed
+from lifelong.config.skill_baselines import Baselines
+from lifelong.config.skill_reuse import Head2Toe, Reuse
 from lifelong.errors import UserError, did_you_mean
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -152,26 +154,6 @@ class Variant(Section):
     mapper: Name
 
 
-class Transfer(Section):
-    """Two tasks whose classes have similar names: the new one starts from rows of the old one's head."""
-
-    old: Name
-    new: Name
-
-
-class Reuse(Section):
-    """What is tried with heads that are there already (Sec. 7)."""
-
-    variant: Name  # whose packets and mapper the correction by names uses
-    pairs: Annotated[list[Name], Field(min_length=2)]  # tasks of which every two are learnt as one (Fig. 11)
-    transfers: list[Transfer] = []  # Tab. 3
-    shots: list[Count] = [10, 5, 3]  # images a class, beside all of them
-    similarity: Annotated[float, Field(gt=0, lt=1)] = 0.8  # above which names count as similar
-    epochs: Count = 30
-    learning_rate: Positive = 0.001
-    batch_size: Count = 32
-
-
 class Collective(Section):
     """Agents that learn a sequence apart and share packets."""
 
@@ -183,6 +165,8 @@ class Collective(Section):
     mappers: dict[Name, Mapper]
     variants: Annotated[dict[Name, Variant], Field(min_length=1)]
     reuse: Reuse | None = None
+    head2toe: Head2Toe | None = None
+    baselines: Baselines | None = None  # what learners of one network, one task after the other, make of the same tasks
 
 
 class Skill(Section):
@@ -206,9 +190,15 @@ class Skill(Section):
                 _known(f"{where}.variants.{label}.head", variant.head, collective.heads)
                 _known(f"{where}.variants.{label}.mapper", variant.mapper, collective.mappers)
             tasks = self.sequences[collective.sequence].tasks
+            if collective.head2toe is not None:
+                biased = {label: head for label, head in collective.heads.items() if head.kind == "beneficial-biases"}
+                _known(f"{where}.head2toe.head", collective.head2toe.head, biased)
+                _known(f"{where}.head2toe.mapper", collective.head2toe.mapper, collective.mappers)
             if collective.reuse is not None:
                 _known(f"{where}.reuse.variant", collective.reuse.variant, collective.variants)
                 wanted = [*collective.reuse.pairs, *(n for t in collective.reuse.transfers for n in (t.old, t.new))]
+                matches = [match for harvest in collective.reuse.harvests for match in harvest.matches]
+                wanted += [one.task for match in matches for one in (match.new, match.old)]
                 for task in wanted if tasks is not None else ():
                     _known(f"{where}.reuse", task, {entry.name: entry for entry in tasks or ()})
             if tasks is not None and max(collective.agents) > len(tasks):

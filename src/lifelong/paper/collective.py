@@ -13,6 +13,7 @@ from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill import Collective, Skill
+from lifelong.paper import head2toe
 from lifelong.paper.collective_figures import draw
 from lifelong.paper.markdown import machine, table
 from lifelong.stages import biased_heads
@@ -68,6 +69,7 @@ def write(settings: Settings, report: Report) -> None:
         *_shared(settings.skill, name, collective),
         "## Each task\n",
         _each_task(tasks, curves),
+        *head2toe.section(name, collective, tasks),
         "## Agents in parallel\n",
         _speed_up(name, collective, len(tasks)),
         f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lifelong import layout
-from lifelong.artifacts import read_info, read_json, write_json, write_text
-from lifelong.backbones.load import load_backbone
+from lifelong.artifacts import write_json, write_text
 from lifelong.backbones.macs import convolution_channels, forward_macs
 from lifelong.config import Report, Settings
 from lifelong.config.reports import SkillCostsOptions
+from lifelong.config.skill import Skill
 from lifelong.errors import UserError
 from lifelong.methods.skill.costs import Learner, Parallel, Prices, Size, packet_bytes, parallel, student_macs, teacher_macs
 from lifelong.paper.markdown import machine, table
+from lifelong.paper.own_costs import own_costs, own_forward_macs
 from lifelong.paper.verdicts import PRINTED
 
 TASKS, MOST_CLASSES = 102, 500  # dossier 0.2 item 9; the table's numbers of images are capped already
@@ -71,7 +72,7 @@ def write(settings: Settings, report: Report) -> None:
         _bytes(tasks, prices),
         f"Corrections:\n\n{corrections}",
         "## Our own packets\n",
-        *_ours(settings, options),
+        *_ours(settings.skill, options),
         f"## How these were made\n\nCounted, not measured: see `methods/skill/costs.py`. Machine: {machine()}.\n",
     ]
     write_text(layout.report(report.name, "md"), "\n".join(parts))
@@ -193,42 +194,16 @@ def _bytes(tasks: list[Size], prices: Prices) -> str:
     return table(header, body)
 
 
-def _ours(settings: Settings, options: SkillCostsOptions) -> list[str]:
-    """The same account for the packets that were really made: bytes from their tensors, MACs from our backbone."""
-    skill = settings.skill
+def _ours(skill: Skill, options: SkillCostsOptions) -> list[str]:
     name = options.collective
     collective = skill.collective(name)
-    entries = skill.tasks(collective.sequence)
-    sequence = skill.sequences[collective.sequence]
-    infos = [read_info(layout.taught(name, 0, task), "skill-taught") for task in range(len(entries))]
-    feature = read_info(layout.features(collective.backbone, sequence.tier, entries[0].dataset, "train"), "features")
-    tasks = [Size(len(info["class_names"]), info["images"]) for info in infos]
-    search = [Path(p) for p in os.environ.get("LIFELONG_DATA", "").split(os.pathsep) if p]
-    backbone = skill.backbones[collective.backbone]
-    forward = forward_macs(load_backbone(collective.backbone, backbone, layout.RAW, search), backbone.image_size)
-    held = read_json(layout.bank(name, 0, collective.agents[0], 0))["variants"]
-    body = []
-    for label, variant in collective.variants.items():
-        mapper, head = collective.mappers[variant.mapper], collective.heads[variant.head]
-        learner = Learner(head.kind != "linear", mapper.kind)
-        prices = Prices(
-            forward=forward,
-            features=feature["width"],
-            channels=feature["channels"],
-            pixels=0,
-            epochs=options.epochs,
-            clusters=mapper.components if mapper.kind == "gmmc" else 25,
-            samples=mapper.samples if mapper.kind == "mahalanobis" else 5,
-            mac_per_byte=skill.mac_per_byte,
-        )
-        real = sum(held[label]["bytes"].values())
-        counted = sum(packet_bytes(task, learner, prices) for task in tasks)
-        many: Parallel = parallel(tasks, learner, prices, len(tasks))
-        two = parallel(tasks, learner, prices, 2)
-        efficiencies = f"{two.efficiency:.4f}", f"{many.efficiency:.4f}"
-        body.append([label, f"{real:,}", f"{counted:,}", f"{many.teacher * len(tasks):.3g}", *efficiencies])
-    header = ["Variant", "Bytes of the packets", "Counted", "Teacher MACs, N = 1", "Efficiency, N = 2", f"N = {len(tasks)}"]
-    intro = f"`{name}`: {len(tasks)} tasks, {forward / 1e9:.3f} GMAC an image. Counted bytes leave out that a task or a "
+    tasks, forward = len(skill.tasks(collective.sequence)), own_forward_macs(skill, collective)
+    body = [
+        [c.variant, f"{c.real:,}", f"{c.counted:,}", f"{c.teacher:.3g}", f"{c.two:.4f}", f"{c.many:.4f}"]
+        for c in own_costs(skill, name, options.epochs)
+    ]
+    header = ["Variant", "Bytes of the packets", "Counted", "Teacher MACs, N = 1", "Efficiency, N = 2", f"N = {tasks}"]
+    intro = f"`{name}`: {tasks} tasks, {forward / 1e9:.3f} GMAC an image. Counted bytes leave out that a task or a "
     intro += "class with few images has fewer clusters or samples, and count the owners of samples as nothing.\n"
     return [intro, table(header, body)]
 

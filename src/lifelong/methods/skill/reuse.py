@@ -14,8 +14,9 @@ from torch.nn import functional
 from lifelong import layout
 from lifelong.artifacts import read_tensors, write_json
 from lifelong.config.schema import Training
-from lifelong.config.skill import Reuse, Skill
-from lifelong.errors import UserError
+from lifelong.config.skill import Skill
+from lifelong.config.skill_reuse import ClassOf, Harvest, Reuse
+from lifelong.errors import UserError, did_you_mean
 from lifelong.learning.optimisers import Optimiser
 from lifelong.memory import keep_freed_memory
 from lifelong.methods.skill import names
@@ -49,7 +50,9 @@ def reuse(skill: Skill, name: str, seed: int) -> None:
     heads = {task: _head(splits[task], wanted, seed, task) for task in dict.fromkeys([*wanted.pairs, *_old(wanted)])}
     pairs = [_union(splits, heads, wanted, seed, *pair) for pair in combinations(wanted.pairs, 2)]
     transfers = [_transfer(splits, heads, wanted, seed, t.old, t.new) for t in wanted.transfers]
-    found = {"names": correct(skill, name, seed, wanted.variant), "pairs": pairs, "transfers": transfers}
+    harvests = [_harvest(splits, heads, wanted, seed, harvest) for harvest in wanted.harvests]
+    corrected = correct(skill, name, seed, wanted.variant)
+    found = {"names": corrected, "pairs": pairs, "transfers": transfers, "harvests": harvests}
     write_json(layout.reused(name, seed), found)
 
 
@@ -127,7 +130,8 @@ def random_start(classes: int, features: int, source: tuple[int | str, ...]) -> 
 
 
 def _old(settings: Reuse) -> list[str]:
-    return [transfer.old for transfer in settings.transfers]
+    harvested = [match.old.task for harvest in settings.harvests for match in harvest.matches]
+    return [*(transfer.old for transfer in settings.transfers), *harvested]
 
 
 def _head(split: tuple[TaskData, ...], settings: Reuse, seed: int, task: str) -> Tensor:
@@ -167,6 +171,34 @@ def _transfer(splits: Any, heads: dict[str, Tensor], settings: Reuse, seed: int,
         results["all" if shots is None else str(shots)] = {"reused": curves[0], "random": curves[1]}
     pairs = [[train.names[c], splits[old][0].names[int(similarity[c].argmax())]] for c in matched]
     return {"old": old, "new": new, "matched": pairs, "shots": results}
+
+
+def _harvest(splits: Any, heads: dict[str, Tensor], settings: Reuse, seed: int, harvest: Harvest) -> dict[str, Any]:
+    """A new task of classes of several tasks, each row from a similar class of another task's head (Fig. 12)."""
+    chosen = [(match.new.task, place(splits, match.new)) for match in harvest.matches]
+    train, test = (_of_classes(splits, chosen, part) for part in (0, 1))
+    source = (seed, "harvest", harvest.name)
+    warm = torch.stack([heads[match.old.task][place(splits, match.old)] for match in harvest.matches])
+    fresh = random_start(len(chosen), train.rows.shape[1], source)
+    curves = [train_normalised(start, train, test, settings.epochs, settings, source)[1] for start in (warm, fresh)]
+    pairs = [[match.new.label, match.old.label] for match in harvest.matches]
+    return {"name": harvest.name, "matched": pairs, "reused": curves[0], "random": curves[1]}
+
+
+def place(splits: Any, wanted: ClassOf) -> int:
+    """The number of a class within its task; UserError where the task has none of that name."""
+    names = [name.partition(",")[0] for name in splits[wanted.task][0].names]
+    if wanted.label not in names:
+        raise UserError(f"skill reuse: {wanted.task} has no class {wanted.label!r}; {did_you_mean(wanted.label, names)}")
+    return names.index(wanted.label)
+
+
+def _of_classes(splits: Any, chosen: list[tuple[str, int]], part: int) -> TaskData:
+    """The images of these classes of several tasks, numbered in this order."""
+    found = [(splits[task][part].rows, splits[task][part].labels == label) for task, label in chosen]
+    rows = np.concatenate([rows[own] for rows, own in found])
+    labels = np.repeat(np.arange(len(found)), [own.sum() for _, own in found])
+    return TaskData(rows, labels, tuple(splits[task][0].names[label] for task, label in chosen))
 
 
 def _few(labels: np.ndarray, shots: int, seed: int) -> np.ndarray:

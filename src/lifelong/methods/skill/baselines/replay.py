@@ -1,0 +1,58 @@
+"""ER, experience replay with a memory that grows: ten images of every class are kept for good (dossier 2.4).
+
+The paper's words: the agent learns from all the data of a task and rehearses old tasks from the memory. Every mini-batch
+is joined by as many images drawn from it (Chaudhry et al. 2019); L = mean over both of the cross-entropy.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lifelong.config.skill_baselines import ReplayOptions
+from lifelong.data.tensors import Split
+from lifelong.learning.fit import Objective
+from lifelong.learning.job import Job, State, weights
+from lifelong.learning.rehearsal import all_names, rehearsal_objective
+from lifelong.methods.skill.baselines.data import Features
+from lifelong.randomness import generator
+
+
+def learn(job: Job, state: State | None) -> State:
+    """Minimise the mean cross-entropy of the task's images and of those replayed; all heads learn."""
+    network = job.network(state)
+    memory = state["memory"] if state else {}
+    replayed = Features(memory["images"], memory["labels"]) if memory else None
+    objective = replaying(rehearsal_objective(job, network), replayed, job.task.index * job.classes_per_task)
+    job.fit(network, objective=objective, trainable=all_names(network))
+    return {"network": weights(network), "memory": memory}
+
+
+def remember(job: Job, state: State) -> State:
+    """Add images of each of the task's classes, drawn by seed, to the memory; none of it ever goes."""
+    options = job.experiment.options
+    assert isinstance(options, ReplayOptions)
+    train = job.task.train
+    chosen = []
+    for label in train.targets.unique().tolist():
+        own = (train.targets == label).nonzero().flatten()
+        order = torch.randperm(len(own), generator=generator(job.seed, job.task.index, "memory", label))
+        chosen.append(own[order[: options.per_class]].sort().values)
+    index = torch.cat(chosen)
+    found = {"images": train.images[index], "labels": train.targets[index] + job.task.index * job.classes_per_task}
+    before = state["memory"]
+    memory = {name: torch.cat([before[name], tensor]) if before else tensor for name, tensor in found.items()}
+    return {"network": state["network"], "memory": memory}
+
+
+def replaying(loss: Objective, memory: Split | None, offset: int) -> Objective:
+    """`loss` of a batch and of as many images drawn from the memory, with replacement, labels numbered over the tasks."""
+
+    def objective(images: Tensor, targets: Tensor) -> Tensor:
+        labels = targets + offset
+        if memory is not None:
+            old_images, old_labels = memory.batch(torch.randint(len(memory), (len(images),)))
+            images, labels = torch.cat([images, old_images]), torch.cat([labels, old_labels])
+        return loss(images, labels)
+
+    return objective

@@ -1,0 +1,107 @@
+"""SupSup, supermasks in superposition: one random network that never learns, and a mask for each task.
+
+Wortsman et al. 2020; dossier 2.4. A task's layer is y = (m * W) x, W constant in size with random signs, m = 1 at the
+share `kept` of the layer's weights with the largest scores s. The scores learn straight through the choice:
+dL/ds = dL/dm = dL/d(m * W) * W. The size is sqrt(2 / (fan-in * kept)), which keeps the variance of what the layers
+hand on; there is neither bias nor, in a perceptron, batch normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lifelong.config.networks import MlpNetwork
+from lifelong.config.skill_baselines import SupSupOptions
+from lifelong.learning.job import Job, State
+from lifelong.networks.base import Network
+from lifelong.networks.layers import product
+from lifelong.randomness import generator
+
+
+class _Kept(torch.autograd.Function):
+    """The mask of the largest scores; gradients pass as if it were the scores."""
+
+    @staticmethod
+    def forward(context: Any, scores: Tensor, kept: float) -> Tensor:
+        return mask_of(scores, kept)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def mask_of(scores: Tensor, kept: float) -> Tensor:
+    """1 at the round(kept * size) largest scores, else 0."""
+    mask = torch.zeros_like(scores)
+    mask.view(-1)[scores.flatten().topk(round(kept * scores.numel())).indices] = 1
+    return mask
+
+
+class MaskedLinear(nn.Module):
+    """[n, in] -> [n, out] by fixed weights of random sign under a mask that learns."""
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, scores: Tensor, kept: float) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.scores = nn.Parameter(scores)
+        self.kept = kept
+
+    def forward(self, x: Tensor) -> Tensor:
+        return product(x, _Kept.apply(self.scores, self.kept) * self.weight)
+
+
+class Supermasked(Network):
+    """A perceptron of masked layers with one head."""
+
+    def __init__(self, layers: list[MaskedLinear]) -> None:
+        super().__init__()
+        self.hidden, self.heads = nn.ModuleList(layers[:-1]), nn.ModuleList(layers[-1:])
+
+    def features(self, images: Tensor) -> Tensor:
+        x = images
+        for layer in self.hidden:
+            x = F.relu(layer(x))
+        return x
+
+
+def random_network(job: Job, task: int) -> Supermasked:
+    """The weights, which depend on the seed alone, under new scores of a task."""
+    options, network = job.experiment.options, job.experiment.network
+    assert isinstance(options, SupSupOptions)
+    assert isinstance(network, MlpNetwork)
+    widths = [math.prod(job.image_shape), *network.hidden, job.classes_per_task]
+    layers = []
+    for number, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        signs = torch.randint(0, 2, (fan_out, fan_in), generator=generator(job.seed, "signs", number))
+        bound = fan_in**-0.5
+        scores = torch.empty(fan_out, fan_in)
+        scores.uniform_(-bound, bound, generator=generator(job.seed, "scores", task, number))
+        size = math.sqrt(2 / (fan_in * options.kept))
+        layers.append(MaskedLinear((2.0 * signs - 1) * size, scores, options.kept))
+    return Supermasked(layers)
+
+
+def learn(job: Job, state: State | None) -> State:
+    """Find the task's mask; state: the scores that every task so far has ended with, `<task>/<parameter>`."""
+    network = random_network(job, job.task.index)
+    names = [name for name, _ in network.named_parameters()]
+    job.fit(network, trainable=names)
+    found = {f"{job.task.index}/{name}": tensor.detach().clone() for name, tensor in network.named_parameters()}
+    return {"masks": {**(state["masks"] if state else {}), **found}}
+
+
+def network_of(job: Job, state: State, task: int) -> Network:
+    """The random network under the mask of the task with this number."""
+    network = random_network(job, task)
+    with torch.no_grad():
+        for name, scores in network.named_parameters():
+            scores.copy_(state["masks"][f"{task}/{name}"])
+    return network

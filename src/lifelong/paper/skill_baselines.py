@@ -1,0 +1,259 @@
+"""Learners of one network beside SKILL's variants on the same tasks, the task told and not (Figs. 4b, 5, 8, Table 1)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lifelong import layout
+from lifelong.artifacts import atomic_path, read_json, write_json, write_text
+from lifelong.config import Report, Settings
+from lifelong.config.reports import CollectiveOptions
+from lifelong.config.skill import Collective
+from lifelong.errors import UserError
+from lifelong.paper.markdown import machine, table
+from lifelong.paper.verdicts import PRINTED
+
+NOTES = """\
+Accuracies are means over tasks without weights, in percent of the test images, mean ± sample deviation over the seeds.
+*Told*: the classes of the image's own task are the only answers; the paper grants this oracle to its baselines and not to
+SKILL. *Not told*: any class of any task so far may be the answer, and for SKILL the mapper names the task. *Normalised*:
+accuracy after the last task over that just after the task was learnt, mean over tasks. All see the same training images,
+with the same part of them held out. The baselines are one perceptron ({hidden} hidden units) on the frozen features,
+{epochs} epochs a task of Adam at {rate:g}; in the paper they train the whole backbone, PSP a ResNet-18 and SupSup a
+ResNet-50. Options in a grid are chosen by validation accuracy on the first {tuning} tasks, the task told.
+"""
+
+TABLE_1 = {
+    "ewc": "EWC",
+    "ewc-online": "EWC-online",
+    "si": "SI",
+    "mas": "MAS",
+    "lwf": "LwF",
+    "er": "ER",
+    "psp": "PSP",
+    "supsup": "SupSup",
+}
+"""Methods of Table 1, all with a head a task (PSP and SupSup: what they have instead)."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One learner: R [seeds, T, T] with the task told and, where it can answer, not told; nan where there is none."""
+
+    label: str
+    heads: str
+    told: np.ndarray
+    free: np.ndarray | None
+    printed: float | None
+    ours: bool  # a variant of SKILL
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write reports/<name>.md, .csv, .json and .png."""
+    assert isinstance(report.options, CollectiveOptions)
+    name = report.options.collective
+    collective = settings.skill.collective(name)
+    budget = collective.baselines
+    if budget is None:
+        raise UserError(f"skill.collectives.{name}: has no 'baselines' to show in {report.name}")
+    scores = [read_json(layout.collective_scores(name, seed)) for seed in range(collective.seeds)]
+    tasks: list[str] = scores[0]["tasks"]
+    found = {
+        label: [read_json(layout.baseline(name, seed, label)) for seed in range(collective.seeds)]
+        for label in budget.learners
+    }
+    lines = [*_variants(collective, scores), *_learners(collective, found, len(tasks))]
+    write_text(layout.report(report.name, "csv"), _csv(lines, tasks))
+    write_json(layout.report(report.name, "json"), _means(lines))
+    _draw(layout.report(report.name, "png"), report.title, lines, tasks)
+    notes = NOTES.format(
+        hidden=", ".join(map(str, budget.hidden)),
+        epochs=budget.epochs,
+        rate=budget.learning_rate,
+        tuning=budget.tuning_tasks,
+    )
+    parts = [
+        f"# {report.title}\n",
+        f"After all {len(tasks)} tasks:\n",
+        _accuracies(lines),
+        f"![curves]({layout.report(report.name, 'png').name})\n",
+        *_claims(lines),
+        *_choices(found),
+        f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",
+    ]
+    write_text(layout.report(report.name, "md"), "\n".join(parts))
+
+
+def _printed() -> dict[str, float]:
+    with open(PRINTED / "skill-table-1.csv", newline="") as handle:
+        return {row["row"]: float(row["accuracy"]) for row in csv.DictReader(handle)}
+
+
+def _variants(collective: Collective, scores: list[dict[str, Any]]) -> list[Line]:
+    """SKILL's heads do not change, so what they answer when the task is told is the same after every task."""
+    printed, lines = _printed(), []
+    for label, parts in collective.variants.items():
+        head, mapper = collective.heads[parts.head], collective.mappers[parts.mapper]
+        row = ("BB, " if head.kind != "linear" else "") + {"gmmc": "GMMC", "mahalanobis": "MAHA"}[mapper.kind]
+        plain = mapper.kind == "gmmc" or mapper.shrinkage == "none"
+        variants = [one["variants"][label] for one in scores]
+        oracle = np.array([variant["oracle"] for variant in variants])
+        told = np.where(np.tri(oracle.shape[1], dtype=bool), oracle[:, None, :], np.nan)
+        free = np.stack([square(variant["final"], oracle.shape[1]) for variant in variants])
+        lines.append(Line(f"SKILL {label}", "per-task", told, free, printed[row] if plain else None, True))
+    return lines
+
+
+def _learners(collective: Collective, found: dict[str, list[dict[str, Any]]], count: int) -> list[Line]:
+    assert collective.baselines is not None
+    printed, lines = _printed(), []
+    for label, runs in found.items():
+        entry = collective.baselines.learners[label]
+        told = np.stack([square(one["told"], count) for one in runs])
+        free = np.stack([square(one["free"], count) for one in runs]) if runs[0]["free"] else None
+        row = TABLE_1.get(entry.method) if runs[0]["heads"] != "all-classes" else None
+        lines.append(Line(label, runs[0]["heads"], told, free, printed[row] if row else None, False))
+    return lines
+
+
+def square(rows: list[list[float]], count: int) -> np.ndarray:
+    """R [T, T] of triangular rows; tasks not yet learnt are nan. The one row of a joint learner is the last."""
+    found = np.full((count, count), np.nan)
+    for i, row in enumerate(rows, count - len(rows)):
+        found[i, : len(row)] = row
+    return found
+
+
+def measures(r: np.ndarray) -> dict[str, np.ndarray]:
+    """In percent, for each seed [n] of R [n, T, T]: accuracy and normalised accuracy in the end, and the first task."""
+    learnt = np.diagonal(r, axis1=1, axis2=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(learnt > 0, r[:, -1] / learnt, np.nan)
+    unknown = np.isnan(learnt).any(1)  # a joint learner has no accuracy just after a task
+    normalised = np.array([np.nan if none else np.nanmean(row) for none, row in zip(unknown, ratio, strict=True)])
+    return {"accuracy": 100 * r[:, -1].mean(1), "normalised": 100 * normalised, "first": 100 * r[:, -1, 0]}
+
+
+def _accuracies(lines: Sequence[Line]) -> str:
+    body = []
+    for line in lines:
+        told = measures(line.told)
+        free = measures(line.free) if line.free is not None else {}
+        cells = [shown(told[key]) for key in ("accuracy", "normalised", "first")]
+        cells += [shown(free[key]) if free else "" for key in ("accuracy", "normalised", "first")]
+        printed = f"{line.printed:.2f}, {'not told' if line.ours else 'told'}" if line.printed is not None else ""
+        body.append([line.label, line.heads, *cells, printed])
+    columns = [f"{key}, {how}" for how in ("told", "not told") for key in ("Accuracy", "normalised", "first task")]
+    return table(["Learner", "Heads", *columns, "Printed, 102 tasks"], body)
+
+
+def shown(values: np.ndarray) -> str:
+    if np.isnan(values).all():
+        return ""
+    return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+
+
+def _claims(lines: Sequence[Line]) -> list[str]:
+    """Printed: every variant of SKILL, not told, is above every baseline, told. Judged by the worst variant."""
+    variants = [line for line in lines if line.ours and line.printed is not None and line.free is not None]
+    learners = [line for line in lines if not line.ours and line.printed is not None]
+    if not variants or not learners:
+        return []
+    ours = [(measures(line.free)["accuracy"], line) for line in variants if line.free is not None]
+    worst, line = min(ours, key=lambda pair: float(pair[0].mean()))
+    body = []
+    for other in learners:
+        accuracy = measures(other.told)["accuracy"]
+        printed = f"{line.printed:.2f} against {other.printed:.2f}"
+        verdict = judged(worst, accuracy)
+        body.append([f"{line.label} above {other.label}", printed, f"{shown(worst)} against {shown(accuracy)}", verdict])
+    text = "The worst variant of SKILL, not told the task, against baselines that are told; only orderings can be checked.\n"
+    return ["## The paper's orderings on these tasks\n", table(["Claim", "Printed", "Ours", "Verdict"], body), text]
+
+
+def judged(high: np.ndarray, low: np.ndarray) -> str:
+    """Whether means over seeds differ as claimed, by more than the larger deviation."""
+    if len(high) < 2:
+        return "one seed: not judged"
+    difference, noise = high.mean() - low.mean(), max(high.std(ddof=1), low.std(ddof=1))
+    return "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
+
+
+def _choices(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """What every grid was and what was chosen from it, seed 0."""
+    body = []
+    for label, runs in found.items():
+        for candidate in runs[0]["candidates"]:
+            value = candidate["validation"]
+            options = ", ".join(f"{key} {option}" for key, option in candidate["options"].items() if option is not None)
+            chosen = "chosen" if candidate["options"] == runs[0]["options"] else ""
+            body.append([label, options, "diverged" if value is None else f"{100 * value:.2f}", chosen])
+    if not body:
+        return []
+    return ["## Options chosen, seed 0\n", table(["Learner", "Options", "Validation, first tasks", ""], body)]
+
+
+def _means(lines: Sequence[Line]) -> dict[str, float]:
+    found = {}
+    for line in lines:
+        for how, r in (("told", line.told), ("free", line.free)):
+            if r is not None:
+                found[f"{line.label}/{how}"] = round(float(measures(r)["accuracy"].mean()), 4)
+    return found
+
+
+def _curves(r: np.ndarray) -> dict[str, np.ndarray]:
+    """Means over seeds after 1..T tasks, nan where there is no row: the first task, and the mean over tasks so far."""
+    mean = r.mean(0)
+    seen = np.tri(len(mean), dtype=bool)
+    return {"first": mean[:, 0], "mean": np.where(seen, mean, 0).sum(1) / np.arange(1, len(mean) + 1)}
+
+
+def _csv(lines: Sequence[Line], tasks: list[str]) -> str:
+    """The figure's numbers, after each task."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["learner", "told", "tasks_learnt", "task", "first", "mean"])
+    for line in lines:
+        for how, r in (("yes", line.told), ("no", line.free)):
+            if r is None:
+                continue
+            kept = _curves(r)
+            for i, task in enumerate(tasks):
+                values = ["" if np.isnan(kept[key][i]) else f"{kept[key][i]:.6f}" for key in ("first", "mean")]
+                writer.writerow([line.label, how, i + 1, task, *values])
+    return text.getvalue()
+
+
+def _draw(path: Path, title: str, lines: Sequence[Line], tasks: list[str]) -> None:
+    """As printed, SKILL without and the baselines with the task told: first task (Fig. 4b), mean (Fig. 8); all untold."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(18, 5.5))
+    learnt = np.arange(1, len(tasks) + 1)
+    for line in lines:
+        style: dict[str, Any] = {"marker": ".", "label": line.label, "linestyle": "-" if line.ours else "--"}
+        asked = line.free if line.ours else line.told
+        for axis, r, key in ((axes[0], asked, "first"), (axes[1], asked, "mean"), (axes[2], line.free, "mean")):
+            if r is not None:
+                axis.plot(learnt, 100 * _curves(r)[key], **style)
+    titles = (f"First task ({tasks[0]}), baselines told, cf. Fig. 4b", "Mean, baselines told, cf. Fig. 8", "Mean, none told")
+    for axis, label in zip(axes, titles, strict=True):
+        axis.set(title=label, xlabel="tasks learnt", ylabel="%")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    figure.suptitle(title)
+    figure.tight_layout()
+    with atomic_path(path) as scratch:
+        figure.savefig(scratch, format="png", dpi=80, metadata={"Software": None})
+    pyplot.close(figure)

@@ -1,0 +1,187 @@
+"""The graph of a collective as a user runs it, in a small copy of the project: three tasks of digits, a random backbone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from project import Project, kill_group
+
+from lifelong.artifacts import read_tensors
+
+pytestmark = pytest.mark.xdist_group("skill-workflow")
+
+PARAMS = """
+scenarios: {}
+networks: {}
+training: {}
+experiments: {}
+skill:
+  backbones:
+    random: {kind: random, image_size: 16, widths: [8, 16]}
+  tiers:
+    all: {}
+  sequences:
+    three:
+      tier: all
+      tasks:
+        - {name: digits-01, dataset: digits, classes: [0, 1]}
+        - {name: digits-23, dataset: digits, classes: [2, 3]}
+        - {name: digits-456, dataset: digits, classes: [4, 5, 6]}
+  collectives:
+    tiny:
+      sequence: three
+      backbone: random
+      seeds: 1
+      agents: [1, 2, 3]
+      heads:
+        linear: {kind: linear, epochs: 3}
+        biases: {kind: beneficial-biases, epochs: 3}
+      mappers:
+        gmmc: {kind: gmmc, components: 4}
+        mahalanobis: {kind: mahalanobis, samples: 5}
+      variants:
+        GMMC: {head: linear, mapper: gmmc}
+        BB-MAHA: {head: biases, mapper: mahalanobis}
+reports:
+  skill-demo:
+    tiny: {kind: collective, title: Tiny, options: {collective: tiny}}
+"""
+
+TARGET = "skill-demo"
+BASE = "results/skill/tiny/seed-0"
+REPORT = [f"reports/skill-demo/tiny.{suffix}" for suffix in ("csv", "json", "md", "png")]
+RECEIPT = "results/.tracked/skill/tiny.json"
+TASKS = range(3)
+
+
+def of_tasks(pattern: str) -> list[str]:
+    return [pattern.format(task) for task in TASKS]
+
+
+TAUGHT = [*of_tasks(BASE + "/task-{}/taught.safetensors"), *of_tasks("logs/skill/tiny/seed-0/task-{}/times.json")]
+BIASED = [
+    *of_tasks(BASE + "/task-{}/biased-biases.safetensors"),
+    *of_tasks("logs/skill/tiny/seed-0/task-{}/times-biases.json"),
+    *of_tasks(BASE + "/task-{}/judged-biases.safetensors"),
+]
+BANKS = [f"{BASE}/agents-{agents}/agent-{agent}.json" for agents in (1, 2, 3) for agent in range(agents)]
+SHARED = [
+    *(f"{BASE}/task-{task}/packet-{variant}.safetensors" for task in TASKS for variant in ("GMMC", "BB-MAHA")),
+    *BANKS,
+    f"{BASE}/scores.json",
+    f"{BASE}/predictions.safetensors",
+    *REPORT,
+    RECEIPT,
+]
+SECOND_SEED = [path.replace("seed-0", "seed-1") for path in (*TAUGHT, *BIASED, *SHARED) if "seed-0" in path]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose demo is complete."""
+    project = Project(tmp_path_factory.mktemp("finished"), PARAMS)
+    project.snakemake(TARGET)
+    return project
+
+
+def test_a_finished_demo_has_nothing_to_do(finished: Project) -> None:
+    assert finished.planned(TARGET) == []
+    text = (finished.folder / "reports/skill-demo/tiny.md").read_text()
+    assert "Banks of N = 1, 2, 3 agents: 12 compared, all the same for a seed and variant; 0 packets refused." in text
+
+
+def test_every_agents_bank_is_the_same_for_every_number_of_agents(finished: Project) -> None:
+    banks = [json.loads((finished.folder / path).read_text()) for path in BANKS]
+    for variant in ("GMMC", "BB-MAHA"):
+        assert len({bank["variants"][variant]["sha256"] for bank in banks}) == 1
+        assert {tuple(bank["variants"][variant]["bytes"]) for bank in banks} == {("digits-01", "digits-23", "digits-456")}
+    assert [bank["own"] for bank in banks] == [[0, 1, 2], [0, 2], [1], [0], [1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("params.yaml", "components: 4", "components: 5", [*TAUGHT, *SHARED]),
+        ("params.yaml", "beneficial-biases, epochs: 3", "beneficial-biases, epochs: 4", [*BIASED, *SHARED]),
+        ("params.yaml", "agents: [1, 2, 3]", "agents: [1, 2]", [*REPORT, RECEIPT]),
+        ("params.yaml", "seeds: 1", "seeds: 2", [*SECOND_SEED, *REPORT, RECEIPT]),
+        ("params.yaml", "title: Tiny", "title: Small", REPORT),
+        ("params.yaml", "\nreports:", "\n# a remark\nreports:", []),
+        ("src/lifelong/methods/skill/packet.py", "1 << 28", "1 << 27", SHARED),
+    ],
+    ids=["clusters", "epochs", "agents", "seeds", "title", "remark", "packets"],
+)
+def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(
+    finished: Project, file: str, old: str, new: str, expected: list[str]
+) -> None:
+    finished.edit(file, old, new)
+    try:
+        assert finished.planned(TARGET) == sorted(expected)
+    finally:
+        finished.edit(file, new, old)
+
+
+LEARNT = [f"{BASE}/task-0/taught.safetensors", f"{BASE}/task-0/biased-biases.safetensors"]
+
+
+def kill_when(project: Project, happened: Callable[[], bool]) -> None:
+    """Start teaching and kill -9 all of it once something has happened."""
+    process = project.start("snakemake", "--cores", "2", *LEARNT)
+    while not happened() and process.poll() is None:
+        time.sleep(0.002)
+    if process.poll() is not None:
+        raise AssertionError(f"it ended before it could be killed:\n{process.communicate()[0]}")
+    kill_group(process)
+
+
+def test_killed_in_features_and_in_teaching_it_ends_with_the_same_bytes(finished: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path, PARAMS)
+    checkpoints = project.folder / "results/.checkpoints"
+    kill_when(project, lambda: any(checkpoints.glob("*/00000.safetensors")))
+    assert not (project.folder / "data/features/random/all/digits-test.safetensors").exists()
+    kill_when(project, lambda: any(checkpoints.glob("*/head.safetensors")))
+    assert not (project.folder / LEARNT[1]).exists()
+    project.snakemake(*LEARNT)
+    found = project.digests()
+    assert set(LEARNT) < set(found)
+    assert found == {path: digest for path, digest in finished.digests().items() if path in found}
+    assert not list(checkpoints.iterdir())
+    assert not list(project.folder.rglob("*.part"))
+
+
+def test_an_image_is_predicted_as_the_evaluation_answers_for_it(finished: Project, tmp_path: Path) -> None:
+    """The same pixels from a picture file take the same way: to the same task and, where that is right, the same class."""
+    images, _ = read_tensors(finished.folder / "data/images/digits.safetensors", "images", ["test_images"])
+    features, about = read_tensors(finished.folder / "data/features/random/all/digits-test.safetensors", "features")
+    answers, info = read_tensors(finished.folder / f"{BASE}/predictions.safetensors", "skill-predictions")
+    own = [np.flatnonzero(np.isin(features["labels"], classes)) for classes in ([0, 1], [2, 3], [4, 5, 6])]
+    order = np.concatenate(own)  # the evaluation takes task after task
+    paths = []
+    for number in (0, len(own[0]), len(order) - 1):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(images["test_images"][features["index"][order[number]], 0]).save(paths[-1])
+    for variant, mapper in (("GMMC", "gmmc"), ("BB-MAHA", "mahalanobis")):
+        printed = finished.run("lifelong", "predict", *map(str, paths), "--collective", "tiny", "--variant", variant)
+        for path, line in zip(paths, printed.splitlines(), strict=True):
+            number = int(path.stem)
+            task = int(answers[f"routes/{mapper}"][number])
+            assert line.startswith(f"{path}: task {info['tasks'][task]}, class ")
+            label = line.split("class ")[1].split(",")[0]
+            right = label == about["class_names"][features["labels"][order[number]]]
+            if task == answers["owners"][number]:
+                assert right == answers[f"right/{variant}"][number]
+            assert 0 < float(line.split("confidence ")[1]) <= 1
+
+
+def test_an_unknown_collective_and_a_missing_image_are_the_users_to_mend(finished: Project) -> None:
+    output = finished.run("lifelong", "predict", "x.png", "--collective", "tine", expect=2)
+    assert "has no collective 'tine'; Did you mean 'tiny'?" in output
+    assert "x.png: no such image" in finished.run("lifelong", "predict", "x.png", "--collective", "tiny", expect=2)
+    output = finished.run("lifelong", "predict", "x.png", "--collective", "tiny", "--variant", "MAHA", expect=2)
+    assert "has no variant 'MAHA'" in output or "no such image" in output
