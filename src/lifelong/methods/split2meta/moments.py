@@ -1,7 +1,6 @@
 """Second moments of what enters each shared layer: alone (NSP), or with the gradients that come back (TPNSP).
 
-All are uncentred, [rows, rows] and float64, summed over one task's images; the unfolded activations of one layer and one
-batch are held at a time.
+All are uncentred, [rows, rows] and float64, summed over one task's images (`SummedSquares`).
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ from lifelong.config.split2meta import NspSpace, TpnspSpace
 from lifelong.data.tensors import Split
 from lifelong.learning.importance import recorded
 from lifelong.methods.split2meta.layers import as_matrix, columns, shared_layers
+from lifelong.methods.split2meta.squares import Moments, SummedSquares
 from lifelong.networks.base import Network
-
-Moments = dict[str, Tensor]
-"""Layer -> [rows, rows], float64."""
 
 
 def preference_factor(x: Tensor, g: Tensor, reading: str) -> Tensor:
@@ -40,15 +37,15 @@ def feature_moments(network: Network, split: Split, batch: int, options: NspSpac
     must be in evaluation mode.
     """
     layers = shared_layers(network)
-    total: Moments = {}
+    total = SummedSquares()
     for chosen in torch.arange(len(split)).split(batch):
         with recorded(layers) as records:
             network.features(split.batch(chosen)[0])
         for name, layer in layers.items():
             inputs = records[name].inputs
             x = columns(layer, inputs.mean(0, keepdim=True) if options.average == "batch-mean" else inputs)
-            _add_square(total, name, _side_by_side(x))
-    return total
+            total.add(name, _side_by_side(x))
+    return total.moments()
 
 
 def preference_moments(
@@ -64,7 +61,8 @@ def preference_moments(
     drawn from the network's answer (`model`, dossier M2).
     """
     layers = shared_layers(network)
-    total: Moments = {}
+    named = {f"{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
+    total = SummedSquares()
     factors: dict[str, Tensor] = {}
     for chosen in torch.arange(len(split)).split(batch):
         images, targets = split.batch(chosen)
@@ -74,31 +72,24 @@ def preference_moments(
             targets = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
         loss = F.cross_entropy(logits, targets, reduction="sum")
         if options.reading in ("literal", "per-batch"):
-            named = {f"{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
             gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
             for name in layers:
                 factor = as_matrix(name, gradients).double().T
                 if options.reading == "literal":
                     factors[name] = factors[name] + factor if name in factors else factor
                 else:
-                    _add_square(total, name, factor)
+                    total.add(name, factor)
         else:
             by_output = torch.autograd.grad(loss, [records[name].outputs for name in layers])
             for (name, layer), g in zip(layers.items(), by_output, strict=True):
                 own = g.double().reshape(*g.shape[:2], -1)
-                _add_square(total, name, preference_factor(columns(layer, records[name].inputs), own, options.reading))
+                total.add(name, preference_factor(columns(layer, records[name].inputs), own, options.reading))
     for name, factor in factors.items():
-        _add_square(total, name, factor)
-    return {name: moment / moment.trace().clamp_min(torch.finfo(torch.float64).tiny) for name, moment in total.items()}
+        total.add(name, factor)
+    tiny = torch.finfo(torch.float64).tiny
+    return {name: moment / moment.trace().clamp_min(tiny) for name, moment in total.moments().items()}
 
 
 def _side_by_side(x: Tensor) -> Tensor:
     """[n, rows, p] -> [rows, n * p]."""
     return x.transpose(0, 1).flatten(1)
-
-
-def _add_square(total: Moments, name: str, factor: Tensor) -> None:
-    """Add F F^T of F [rows, n]."""
-    if name not in total:
-        total[name] = factor.new_zeros(len(factor), len(factor))
-    total[name].addmm_(factor, factor.T)
