@@ -16,6 +16,7 @@ from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Settings, load, settings
 from lifelong.config.reports import PAPER
+from lifelong.config.split2meta_reports import MatchedOptions
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
 from lifelong.learning.run import run_stage
@@ -219,6 +220,8 @@ def test_a_page_takes_its_numbers_from_the_reports(
     acc = read_json(layout.summary("anpyc"))["test"]["task_incremental"]["acc"]
     expected = f"{100 * acc['mean']:.2f} ± {100 * acc['deviation']:.2f}"
     assert found == ["Title", expected, expected, "![Bars](bars.png)", "[Table](table.md)"]
+    assert numbers.has("table", "ANPyC", "acc")
+    assert not numbers.has("table", "ANPyC", "lead")
 
 
 def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
@@ -247,11 +250,13 @@ def test_shipped_pages_ask_for_what_their_reports_have(tmp_path: Path, monkeypat
     found = load(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
     for name, report in found.reports.items():
-        metrics = {**METRICS, "accuracy": None}
+        metrics = [*METRICS, "accuracy", "lead", "acc_difference", "bwt_difference", "gap_old", "gap_new"]
         # A report on rounds of compression has the network's accuracy after each.
         places = (
             [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
         )
+        if isinstance(report.options, MatchedOptions):
+            places += [(claim, 1) for part in report.options.parts.values() for claim in part.pairs]
         protocols = PROTOCOLS.values() if report.kind_name == "ari-protocols" else ["task_incremental"]
         made_up = [{"row": row, "protocol": p, "metric": m, "x": x} for row, x in places for p in protocols for m in metrics]
         values = {

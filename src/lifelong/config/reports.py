@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lifelong.config.sections import Count, Name, Section
-from lifelong.config.split2meta_reports import FusionGapOptions, MatchedOptions
+from lifelong.config.split2meta_reports import FusionGapOptions, LandscapeOptions, MatchedOptions
 
 PAPER = Path(__file__).parents[1] / "paper"
 """Where what the papers print lies: `printed` values, `claims` made in words, and `pages` that tell of both."""
@@ -145,6 +145,13 @@ REPORT_KINDS: dict[str, ReportKind] = {
         ("states", "data"),
         ("csv", "png"),
         FusionGapOptions,
+        methods=("connector", "split2meta"),
+    ),
+    "loss-landscape": ReportKind(
+        "lifelong.paper.split2meta.landscape",
+        ("states", "data"),
+        ("csv", "png"),
+        LandscapeOptions,
         methods=("connector", "split2meta"),
     ),
     "dream-sheet": ReportKind(

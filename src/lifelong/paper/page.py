@@ -3,6 +3,7 @@
 A template is Jinja2. It names reports as params.yaml does within the section, and has these functions:
 
 - `cell(report, row, metric, protocol=, x=)`: `98.34 ± 0.15`, from the report's CSV;
+- `has(report, row, metric, ...)`: whether there is such a cell;
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
 - `claims(report)`: what the paper says of a figure, our numbers and verdicts;
@@ -46,6 +47,10 @@ class Numbers:
     def cell(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
         """Mean and deviation of one cell."""
         return _shown(self._line(report, row, metric, protocol, x))
+
+    def has(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> bool:
+        """Whether the report has such a cell."""
+        return self._find(report, row, metric, protocol, x) is not None
 
     def verdict(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
         """The verdict on one cell's printed value."""
@@ -159,7 +164,7 @@ def rendered(template: str, numbers: Numbers, title: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = ("cell", "verdict", "side_by_side", "claims", "counts", "doubts", "image", "link")
+    names = ("cell", "has", "verdict", "side_by_side", "claims", "counts", "doubts", "image", "link")
     helpers: dict[str, Callable[..., Any]] = {name: getattr(numbers, name) for name in names}
     try:
         return environment.get_template(f"{template}.md").render(title=title, **helpers)

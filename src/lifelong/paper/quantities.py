@@ -28,6 +28,11 @@ METRICS = {
 
 QUANTITIES = {
     **METRICS,
+    "lead": Quantity("ACC above the first curve's at equal BWT", "%", "+.2f"),
+    "acc_difference": Quantity("ACC difference", "%", "+.2f"),
+    "bwt_difference": Quantity("BWT difference", "%", "+.2f"),
+    "gap_old": Quantity("Gap of earlier tasks", digits="+.3f"),
+    "gap_new": Quantity("Gap of the new task", digits="+.3f"),
     "accuracy": Quantity("Mean accuracy on the tasks seen", "%"),
     "parameters": Quantity("Parameters", digits=",.0f"),
     "density": Quantity("Density", digits=".3g"),
