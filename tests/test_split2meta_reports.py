@@ -142,8 +142,9 @@ def test_matched_differences_are_of_the_same_seed() -> None:
         "c": {0: (-2.0, 87.0), 1: (-2.0, 78.0)},
     }
     part = MatchedPart.model_validate({"curves": {"NSP": ["a", "b"], "TPNSP": ["c"]}})
-    text, rows = matched._part("P", part, points)
-    assert [row.get("difference") for row in rows] == [None, None, None, None, pytest.approx(2), pytest.approx(3)]
+    text, _, of_seeds = matched._part("P", part, points)
+    leads = [(row["row"], row["seed"], row["mean"]) for row in of_seeds if row["metric"] == "lead"]
+    assert leads == [("c", 0, pytest.approx(2)), ("c", 1, pytest.approx(3))]
     assert "+2.50 ± 0.71 (n = 2)" in text
     assert "ahead" in text
 

@@ -90,6 +90,12 @@ class CollectiveOptions(Section):
     collective: Name
 
 
+class SegmentationOptions(Section):
+    """Learners of class-incremental segmentation side by side."""
+
+    learners: Annotated[dict[str, Name], Field(min_length=1)]  # label -> learner
+
+
 class SkillCostsOptions(Section):
     """Tables 1 and 2 of SKILL, and the same account for a collective of ours."""
 
@@ -157,6 +163,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
     "dream-sheet": ReportKind(
         "lifelong.paper.split2meta.dream_sheet", ("last-state",), ("csv", "png"), methods=("split2meta",)
     ),
+    "segmentation": ReportKind("lifelong.paper.segmentation", (), ("csv", "png"), SegmentationOptions, "none"),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
     "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
     "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
