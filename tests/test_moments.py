@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from lifelong.config.networks import SmallConvNetwork
 from lifelong.config.split2meta import NspSpace, TpnspSpace
 from lifelong.data.tensors import Split
+from lifelong.methods.split2meta import moments
 from lifelong.methods.split2meta.layers import as_matrix, columns, rows, shared_layers, write_matrix
 from lifelong.methods.split2meta.moments import feature_moments, preference_moments
-from lifelong.methods.split2meta.squares import SummedSquares
 from lifelong.networks.base import Network
 from lifelong.networks.mlp import Mlp
 from lifelong.networks.small_conv import build
@@ -184,14 +184,10 @@ def test_labels_are_drawn_from_the_answer() -> None:
         torch.testing.assert_close(found[name], expected[name])
 
 
-@pytest.mark.parametrize("widths", [[2, 2, 2, 2], [9], [1, 8, 3], [5]])
-def test_sums_of_squares_do_not_depend_on_how_factors_wait(widths: list[int]) -> None:
-    """Narrow factors wait, wide ones do not; the sum is whole and the same."""
-    random = torch.Generator().manual_seed(0)
-    factors = [torch.randn(5, width, generator=random, dtype=torch.float64) for width in widths]
-    total = SummedSquares()
+def test_sums_by_blocks_are_the_whole_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "BLOCK", 3)
+    factors = [torch.randn(8, n, dtype=torch.float64) for n in (2, 5)]
+    total: moments.Moments = {}
     for factor in factors:
-        total.add("a", factor)
-    expected = torch.stack([factor @ factor.T for factor in factors]).sum(0)
-    torch.testing.assert_close(total.moments()["a"], expected)
-    assert total.moments()["a"].is_contiguous()
+        moments._add_square(total, "a", factor)
+    torch.testing.assert_close(moments._whole(total["a"]), sum(factor @ factor.T for factor in factors))

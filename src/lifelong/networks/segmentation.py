@@ -22,9 +22,10 @@ class SegmentationNetwork(Network):
 
     def __init__(self, widths: Sequence[int], head_sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
-        reach = [{"stride": 2, "padding": 1} if i < 2 else {"dilation": 2, "padding": 2} for i in range(len(widths))]
+        reach = [1, 1, *[2] * (len(widths) - 2)]
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, bias=False, **how) for (a, b), how in zip(pairwise([3, *widths]), reach, strict=True)
+            nn.Conv2d(a, b, 3, stride=3 - wide, padding=wide, dilation=wide, bias=False)
+            for (a, b), wide in zip(pairwise([3, *widths]), reach, strict=True)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths)
         self.heads = nn.ModuleList(nn.Conv2d(widths[-1], size, 1) for size in head_sizes)

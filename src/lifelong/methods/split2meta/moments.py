@@ -1,6 +1,7 @@
 """Second moments of what enters each shared layer: alone (NSP), or with the gradients that come back (TPNSP).
 
-All are uncentred, [rows, rows] and float64, summed over one task's images (`SummedSquares`).
+All are uncentred, [rows, rows] and float64, summed over one task's images; the unfolded activations of one layer and one
+batch are held at a time.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ from lifelong.config.split2meta import NspSpace, TpnspSpace
 from lifelong.data.tensors import Split
 from lifelong.learning.importance import recorded
 from lifelong.methods.split2meta.layers import as_matrix, columns, shared_layers
-from lifelong.methods.split2meta.squares import Moments, SummedSquares
 from lifelong.networks.base import Network
+
+Moments = dict[str, Tensor]
+"""Layer -> [rows, rows], float64."""
+
+BLOCK = 256
+"""Rows of a symmetric sum that are computed together: what lies left of their own block is mirrored in the end."""
 
 
 def preference_factor(x: Tensor, g: Tensor, reading: str) -> Tensor:
@@ -37,15 +43,15 @@ def feature_moments(network: Network, split: Split, batch: int, options: NspSpac
     must be in evaluation mode.
     """
     layers = shared_layers(network)
-    total = SummedSquares()
+    total: Moments = {}
     for chosen in torch.arange(len(split)).split(batch):
         with recorded(layers) as records:
             network.features(split.batch(chosen)[0])
         for name, layer in layers.items():
             inputs = records[name].inputs
             x = columns(layer, inputs.mean(0, keepdim=True) if options.average == "batch-mean" else inputs)
-            total.add(name, _side_by_side(x))
-    return total.moments()
+            _add_square(total, name, _side_by_side(x))
+    return {name: _whole(moment) for name, moment in total.items()}
 
 
 def preference_moments(
@@ -62,7 +68,7 @@ def preference_moments(
     """
     layers = shared_layers(network)
     named = {f"{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
-    total = SummedSquares()
+    total: Moments = {}
     factors: dict[str, Tensor] = {}
     for chosen in torch.arange(len(split)).split(batch):
         images, targets = split.batch(chosen)
@@ -78,18 +84,30 @@ def preference_moments(
                 if options.reading == "literal":
                     factors[name] = factors[name] + factor if name in factors else factor
                 else:
-                    total.add(name, factor)
+                    _add_square(total, name, factor)
         else:
             by_output = torch.autograd.grad(loss, [records[name].outputs for name in layers])
             for (name, layer), g in zip(layers.items(), by_output, strict=True):
                 own = g.double().reshape(*g.shape[:2], -1)
-                total.add(name, preference_factor(columns(layer, records[name].inputs), own, options.reading))
+                _add_square(total, name, preference_factor(columns(layer, records[name].inputs), own, options.reading))
     for name, factor in factors.items():
-        total.add(name, factor)
+        _add_square(total, name, factor)
     tiny = torch.finfo(torch.float64).tiny
-    return {name: moment / moment.trace().clamp_min(tiny) for name, moment in total.moments().items()}
+    return {name: _whole(moment) / moment.trace().clamp_min(tiny) for name, moment in total.items()}
 
 
 def _side_by_side(x: Tensor) -> Tensor:
     """[n, rows, p] -> [rows, n * p]."""
     return x.transpose(0, 1).flatten(1)
+
+
+def _add_square(total: Moments, name: str, factor: Tensor) -> None:
+    """Add F F^T of F [rows, n] on and above the diagonal: `_whole` mirrors the rest."""
+    if name not in total:
+        total[name] = factor.new_zeros(len(factor), len(factor))
+    for first in range(0, len(factor), BLOCK):
+        total[name][first : first + BLOCK, first:].addmm_(factor[first : first + BLOCK], factor[first:].T)
+
+
+def _whole(moment: Tensor) -> Tensor:
+    return moment.triu() + moment.triu(1).T

@@ -11,11 +11,10 @@ import sys
 from lifelong.config.split2meta import NspSpace, SlowOptions
 from lifelong.learning.job import Job, State, weights
 from lifelong.learning.penalties import QuadraticPenalty
-from lifelong.methods.split2meta.moments import feature_moments, preference_moments
+from lifelong.methods.split2meta.moments import Moments, feature_moments, preference_moments
 from lifelong.methods.split2meta.normalisation import add_anchor, norm_fisher, norm_names
 from lifelong.methods.split2meta.null_space import Subspace, from_tensors, kept_subspace, to_tensors
 from lifelong.methods.split2meta.projection import ProjectedUpdates
-from lifelong.methods.split2meta.squares import Moments
 from lifelong.networks.base import Network, shared_names
 from lifelong.randomness import generator
 

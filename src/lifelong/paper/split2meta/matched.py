@@ -125,11 +125,11 @@ def _part(title: str, part: MatchedPart, points: dict[str, dict[int, Point]]) ->
     text = f"## {title}\n\n{table(header, body)}"
     if part.pairs:
         body = []
-        for claim, (one, other) in part.pairs.items():
-            seeds = sorted(points[one].keys() & points[other].keys())
-            cells = [f"{claim}: {one} against {other}"]
+        for claim, (ours, theirs) in part.pairs.items():
+            seeds = sorted(points[ours].keys() & points[theirs].keys())
+            cells = [f"{claim}: {ours} against {theirs}"]
             for which, metric in ((1, "acc_difference"), (0, "bwt_difference")):
-                differences = [points[one][seed][which] - points[other][seed][which] for seed in seeds]
+                differences = [points[ours][seed][which] - points[theirs][seed][which] for seed in seeds]
                 cells += [_shown(differences, "+"), judged(differences)]
                 lines.append({"part": title, "row": claim} | _line(metric, differences, judged(differences)))
             body.append(cells)
