@@ -21,6 +21,7 @@ from lifelong.learning.run import read_state, run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.methods.split2meta.fusion import fused
 from lifelong.networks.create import new_network
+from lifelong.paper.quantities import shown
 from lifelong.paper.split2meta import dream_sheet, fusion_gap, landscape, matched
 from lifelong.stages import stages_of
 
@@ -163,6 +164,7 @@ def test_fusion_gap_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for seed in "01"
     ]
     assert float(gaps[0]["mean"]) == pytest.approx(sum(by_seed) / 2, abs=3e-4)
+    assert shown("gap_old", 0.5, 0.25, 3) == "+0.500 ± 0.250"
     assert {row["path"] for row in rows} == {"linear", "meta"}
     # Three points and 1 - 1/t on the linear path (1/2 is one of them for the second task), three and the mean on the other.
     assert len(rows) == 2 * (3 + 4 + 4 + 4)

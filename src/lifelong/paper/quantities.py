@@ -60,5 +60,5 @@ def shown(metric: str, mean: float, deviation: float | None, n: int) -> str:
     digits = QUANTITIES[metric].digits
     text = f"{mean:{digits}}"
     if deviation is not None:
-        return f"{text} ± {deviation:{digits}}"
+        return f"{text} ± {deviation:{digits.lstrip('+')}}"
     return f"{text} (n = {n})" if n else text

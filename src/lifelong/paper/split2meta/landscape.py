@@ -169,4 +169,6 @@ def _draw(report: Report, lines: list[dict[str, Any]]) -> None:
                     if line["model"]:
                         panel.plot(line["x"], line["y"], PLACES[line["model"]], color="black", ms=6)
                         panel.annotate(line["model"], (line["x"], line["y"]), xytext=(4, 4), textcoords="offset points")
+                panel.set_xlabel("From the old to the slow model")
+                panel.set_ylabel("Across, to the fast one")
                 panel.set_title(f"{label}: log loss on {title}")
