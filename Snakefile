@@ -7,6 +7,7 @@ from lifelong import layout, stages
 from lifelong.config import load
 from lifelong.config.methods import STAGES
 from lifelong.config.reports import REPORT_KINDS
+from lifelong.config.segmentation import SEGMENTATION_STAGES
 from lifelong.errors import UserError
 from lifelong.tracking import public_uri
 from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock
@@ -40,6 +41,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/sequential.smk"
 include: "workflow/rules/skill.smk"
+include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/report.smk"
 
 

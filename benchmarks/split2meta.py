@@ -1,4 +1,4 @@
-"""What Split2MetaFusion's parts cost on this machine, with PreAct-ResNet-18; every ratio is of times taken in turn.
+"""What Split2MetaFusion's parts cost on this machine, with PreAct-ResNet-18, in processor time taken in turn.
 
     python benchmarks/split2meta.py [--width 16] [--rounds 5]
 
@@ -85,14 +85,14 @@ def epoch(network: Network, split: Split, hook: StepHook) -> Callable[[], None]:
 
 
 def seconds(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each action, all in turn; the first round warms up."""
+    """Median processor seconds of each action, all in turn; the first round warms up."""
     found: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds + 1):
         for name, action in actions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             action()
             if number:
-                found[name].append(time.perf_counter() - start)
+                found[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -136,7 +136,7 @@ def main(width: int, rounds: int) -> None:
     click.echo(f"PreAct-ResNet-18, width {width}, {parameters:,} parameters, {BATCHES} batches of {BATCH}, one thread.")
     click.echo(f"Machine: {machine()}; load {os.getloadavg()[0]:.1f}.\n")
     body = [[name, f"{value:.3f}", f"{value / plain:.2f}"] for name, value in found.items()]
-    click.echo(table(["Part", "Seconds", "Of a plain epoch"], body))
+    click.echo(table(["Part", "Processor seconds", "Of a plain epoch"], body))
 
 
 if __name__ == "__main__":

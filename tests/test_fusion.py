@@ -172,7 +172,9 @@ def test_folded_normalisation_is_the_same_function() -> None:
 
 
 @pytest.mark.parametrize("which", list(SHAPES))
-@pytest.mark.parametrize("changes", [{"per": per} for per in PER] + [{"batch": 2}, {"learning_rate": 50.0}])
+@pytest.mark.parametrize(
+    "changes", [{"per": per} for per in PER] + [{"batch": 2}, {"learning_rate": 50.0}, {"start": "half"}]
+)
 def test_never_above_linear_fusion(which: str, changes: dict[str, Any]) -> None:
     network, slow, fast = pair(which)
     found, shares, losses = meta_fused(

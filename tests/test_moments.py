@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from lifelong.config.networks import SmallConvNetwork
 from lifelong.config.split2meta import NspSpace, TpnspSpace
 from lifelong.data.tensors import Split
+from lifelong.methods.split2meta import moments
 from lifelong.methods.split2meta.layers import as_matrix, columns, rows, shared_layers, write_matrix
 from lifelong.methods.split2meta.moments import feature_moments, preference_moments
 from lifelong.networks.base import Network
@@ -181,3 +182,12 @@ def test_labels_are_drawn_from_the_answer() -> None:
     expected = preference_moments(network, answers, 0, BATCH, true, torch.Generator())
     for name in found:
         torch.testing.assert_close(found[name], expected[name])
+
+
+def test_sums_by_blocks_are_the_whole_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "BLOCK", 3)
+    factors = [torch.randn(8, n, dtype=torch.float64) for n in (2, 5)]
+    total: moments.Moments = {}
+    for factor in factors:
+        moments._add_square(total, "a", factor)
+    torch.testing.assert_close(moments._whole(total["a"]), sum(factor @ factor.T for factor in factors))

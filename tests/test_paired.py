@@ -54,7 +54,7 @@ def written(acc: dict[str, list[float]], found: Settings, seeds: dict[str, list[
 def test_seeds_are_compared_with_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (line,) = written(ACC, made(report={"options": {"metrics": ["acc", "bwt"]}}))
-    assert (line["row"], line["metric"], line["n"]) == ("Part, task_oracle", "acc_gain", "3")
+    assert (line["row"], line["metric"], line["n"]) == ("Part, task_oracle", "acc_difference", "3")
     assert float(line["mean"]) == pytest.approx(15)
     assert float(line["deviation"]) == pytest.approx(5)
     low, high = stats.ttest_1samp([20, 10, 15], 0).confidence_interval(0.95)
@@ -78,19 +78,19 @@ def test_seeds_are_compared_with_themselves(tmp_path: Path, monkeypatch: pytest.
 )
 def test_a_difference_is_judged_by_its_interval(values: list[float], word: str, verdict: str) -> None:
     found = over_seeds(values)
-    cell = Cell("Part", "acc_gain", found["mean"], found["deviation"], found["n"])
+    cell = Cell("Part", "acc_difference", found["mean"], found["deviation"], found["n"])
     assert paired.decided(cell) == word
     if len(values) > 1:
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
         assert margin(cell) == pytest.approx((high - low) / 2)
-    claim = Claim.model_validate({"statement": "s", "test": "gains", "metric": "acc_gain", "rows": ["Part"]})
+    claim = Claim.model_validate({"statement": "s", "test": "gains", "metric": "acc_difference", "rows": ["Part"]})
     assert judge([claim], [cell])[0].verdict == verdict
 
 
 def test_of_differences_of_nothing_one_in_twenty_is_told_from_0() -> None:
     random = np.random.default_rng(0)
     cells = [over_seeds(list(random.normal(0, 2, 3))) for _ in range(2000)]
-    told = [paired.decided(Cell("r", "acc_gain", c["mean"], c["deviation"], c["n"])) for c in cells]
+    told = [paired.decided(Cell("r", "acc_difference", c["mean"], c["deviation"], c["n"])) for c in cells]
     assert 0.03 < np.mean([word != "undecided" for word in told]) < 0.07
 
 
@@ -115,4 +115,4 @@ def test_every_label_and_protocol_has_a_bar(tmp_path: Path, monkeypatch: pytest.
     ((groups, series),) = drawn
     assert (groups, [name for name, _ in series]) == (["Part"], ["task_oracle"])
     (cell,) = itertools.chain.from_iterable(cells for _, cells in series)
-    assert cell.deviation == pytest.approx(margin(Cell("", "acc_gain", 15.0, 5.0, 3)))
+    assert cell.deviation == pytest.approx(margin(Cell("", "acc_difference", 15.0, 5.0, 3)))

@@ -17,6 +17,7 @@ from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Report, Settings, load, settings
 from lifelong.config.reports import PAPER
+from lifelong.config.split2meta_reports import MatchedOptions
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
 from lifelong.learning.run import run_stage
@@ -220,6 +221,8 @@ def test_a_page_takes_its_numbers_from_the_reports(
     acc = read_json(layout.summary("anpyc"))["test"]["task_incremental"]["acc"]
     expected = f"{100 * acc['mean']:.2f} ± {100 * acc['deviation']:.2f}"
     assert found == ["Title", expected, expected, "![Bars](bars.png)", "[Table](table.md)"]
+    assert numbers.has("table", "ANPyC", "acc")
+    assert not numbers.has("table", "ANPyC", "lead")
 
 
 def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
@@ -248,13 +251,15 @@ def made_up(report: Report, values: dict[str, Any]) -> list[dict[str, Any]]:
     guessed = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
     protocols = list(PROTOCOLS.values()) if report.kind_name in ("ari-protocols", "ari-steps") else ["task_incremental"]
     metrics = [*METRICS, "accuracy", "left", "milliseconds", "time_ratio", "models"]
+    metrics += ["lead", "acc_difference", "bwt_difference", "gap_old", "gap_new"]
     # A report on rounds of compression has the network's accuracy after each.
     places = (
         [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
     )
     if report.kind_name == "paired":
         places = [(f"{label}, {p}", 1) for label in report.experiments for p in guessed]
-        metrics = ["acc_gain", "bwt_gain"]
+    if isinstance(report.options, MatchedOptions):
+        places += [(claim, 1) for part in report.options.parts.values() for claim in part.pairs]
     return [
         {"row": row, "protocol": p, "metric": m, "x": x, **values} for row, x in places for p in protocols for m in metrics
     ]
@@ -302,7 +307,7 @@ def test_a_part_is_told_of_protocol_by_protocol(shipped: Settings, tmp_path: Pat
     report = shipped.report("ari/parts-mnist")
     means = {"class_il": 9.0, "chunk(1)": -9.0, "chunk(5)": 0.1, "chunk(20)": 9.0, "task_oracle": 9.0}
     lines = [
-        {"row": f"ARI against ER, {p}", "metric": "acc_gain", "mean": mean, "deviation": 1.0, "n": 5}
+        {"row": f"ARI against ER, {p}", "metric": "acc_difference", "mean": mean, "deviation": 1.0, "n": 5}
         for p, mean in means.items()
     ]
     write_csv(layout.report(report.name, "csv"), ["row", "metric", "mean", "deviation", "n"], lines, ".4f")
@@ -349,7 +354,7 @@ def test_aris_page_tells_of_whatever_the_numbers_are(
         ("{{ verdict('curves', 'ANPyC', 'accuracy') }}", "has no printed value"),
         ("{{ printed('curves', 'ANPyC', 'accuracy') }}", "printed: row 'ANPyC'.*has no printed value"),
         ("{{ fits('curves', 'ANPyC', 'accuracy') }}", "fits: row 'ANPyC'.*has no printed value"),
-        ("{{ tally('table', 'ANPyC') }}", "has no cell of row 'ANPyC, task_oracle', metric 'acc_gain'"),
+        ("{{ tally('table', 'ANPyC') }}", "has no cell of row 'ANPyC, task_oracle', metric 'acc_difference'"),
         ("{{ image('table') }}", "'table' is a comparison, which has no figure"),
         ("{{ cels('x') }}", "'cels' is undefined"),
         ("{{ cell('x') }}", "line 1: .*missing"),

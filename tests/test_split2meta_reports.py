@@ -15,11 +15,14 @@ from lifelong.artifacts import read_json
 from lifelong.config import Settings
 from lifelong.config.split2meta_reports import MatchedPart
 from lifelong.data import catalog, scenarios
+from lifelong.data.tensors import load_task
 from lifelong.errors import UserError
-from lifelong.learning.run import run_stage
+from lifelong.learning.run import read_state, run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.methods.split2meta.fusion import fused
-from lifelong.paper.split2meta import dream_sheet, fusion_gap, matched
+from lifelong.networks.create import new_network
+from lifelong.paper.quantities import shown
+from lifelong.paper.split2meta import dream_sheet, fusion_gap, landscape, matched
 from lifelong.stages import stages_of
 
 SPACE = {"kind": "tpnsp", "threshold": 0.01}
@@ -109,13 +112,21 @@ def test_matched_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tiny_settings({"m": entry | {"experiments": {"a": "nsp", "b": "nsp", "c": "meta"}}})
     matched.write(found, found.report("r/m"))
     rows = rows_of("r/m")
-    assert [(row["label"], row["seed"]) for row in rows] == [(x, s) for x in "abc" for s in "01"]
-    for row in rows:
-        matrix = read_json(layout.scores({"c": "meta"}.get(row["label"], "nsp"), int(row["seed"])))
-        last = matrix["test"]["task_incremental"]
-        assert float(row["acc"]) == pytest.approx(100 * sum(last[2]) / 3, abs=1e-3)
+    of_seeds = {(r["row"], r["metric"], r["seed"]): float(r["mean"]) for r in rows if r["seed"]}
+    for label, seed in [(x, s) for x in "abc" for s in "01"]:
+        last = read_json(layout.scores({"c": "meta"}.get(label, "nsp"), int(seed)))["test"]["task_incremental"]
+        assert of_seeds[label, "acc", seed] == pytest.approx(100 * sum(last[2]) / 3, abs=1e-3)
         bwt = 50 * sum(last[2][j] - last[j][j] for j in range(2))
-        assert float(row["bwt"]) == pytest.approx(bwt, abs=1e-3)
+        assert of_seeds[label, "bwt", seed] == pytest.approx(bwt, abs=1e-3)
+    for row in rows:
+        if not row["seed"] and row["metric"] in ("acc", "bwt"):
+            both = [of_seeds[row["row"], row["metric"], seed] for seed in "01"]
+            assert float(row["mean"]) == pytest.approx(sum(both) / 2, abs=1e-3)
+            assert float(row["deviation"]) == pytest.approx(abs(both[0] - both[1]) / math.sqrt(2), abs=1e-3)
+    (claim,) = (r for r in rows if r["row"] == "claim" and r["metric"] == "acc_difference")
+    differences = [of_seeds["c", "acc", seed] - of_seeds["a", "acc", seed] for seed in "01"]
+    assert float(claim["mean"]) == pytest.approx(sum(differences) / 2, abs=1e-3)
+    assert claim["verdict"] == matched.judged(differences)
     assert layout.report("r/m", "png").stat().st_size > 1000
     text = layout.report("r/m", "md").read_text()
     assert "claim: c against a" in text
@@ -132,8 +143,9 @@ def test_matched_differences_are_of_the_same_seed() -> None:
         "c": {0: (-2.0, 87.0), 1: (-2.0, 78.0)},
     }
     part = MatchedPart.model_validate({"curves": {"NSP": ["a", "b"], "TPNSP": ["c"]}})
-    text, rows = matched._part("P", part, points)
-    assert [row.get("difference") for row in rows] == [None, None, None, None, pytest.approx(2), pytest.approx(3)]
+    text, _, of_seeds = matched._part("P", part, points)
+    leads = [(row["row"], row["seed"], row["mean"]) for row in of_seeds if row["metric"] == "lead"]
+    assert leads == [("c", 0, pytest.approx(2)), ("c", 1, pytest.approx(3))]
     assert "+2.50 ± 0.71 (n = 2)" in text
     assert "ahead" in text
 
@@ -144,7 +156,15 @@ def test_fusion_gap_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> No
     entry = {"kind": "fusion-gap", "title": "T", "experiments": {"Meta": "meta"}, "options": {"points": 3}}
     found = tiny_settings({"g": entry})
     fusion_gap.write(found, found.report("r/g"))
-    rows = rows_of("r/g")
+    gaps, rows = ([row for row in rows_of("r/g") if bool(row["metric"]) == told] for told in (True, False))
+    assert [(row["row"], row["metric"], row["n"]) for row in gaps] == [("Meta", "gap_old", "2"), ("Meta", "gap_new", "2")]
+    at = {(r["seed"], r["task"], float(r["alpha"])): float(r["old_loss"]) for r in rows if r["path"] == "linear"}
+    by_seed = [
+        sum(at[seed, task, middle] - at[seed, task, 1.0] for task, middle in (("2", 0.5), ("3", 0.6667))) / 2
+        for seed in "01"
+    ]
+    assert float(gaps[0]["mean"]) == pytest.approx(sum(by_seed) / 2, abs=3e-4)
+    assert shown("gap_old", 0.5, 0.25, 3) == "+0.500 ± 0.250"
     assert {row["path"] for row in rows} == {"linear", "meta"}
     # Three points and 1 - 1/t on the linear path (1/2 is one of them for the second task), three and the mean on the other.
     assert len(rows) == 2 * (3 + 4 + 4 + 4)
@@ -155,6 +175,45 @@ def test_fusion_gap_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert layout.report("r/g", "png").read_bytes() == first
     with pytest.raises(UserError, match="nsp"):
         tiny_settings({"g": entry | {"experiments": {"NSP": "nsp"}}})
+
+
+def test_landscape_plane_holds_its_three_models() -> None:
+    """At their places the plane's weights are theirs, distances are filter-normalised and do not see a filter's scale."""
+    random = torch.Generator().manual_seed(0)
+    reference, old, slow, fast = (
+        {"w": torch.randn(4, 3, 2, 2, generator=random), "v.running_var": torch.rand(4, generator=random)} for _ in range(4)
+    )
+    plane = landscape.Plane(old, slow, fast, reference)
+    for model in (old, slow, fast):
+        x, y, off = plane.place(model)
+        assert off == pytest.approx(0, abs=1e-6)
+        for name, tensor in plane.weights(x, y).items():
+            torch.testing.assert_close(tensor, model[name], atol=1e-5, rtol=1e-5)
+    by_filter = (slow["w"] - old["w"]).flatten(1).norm(dim=1) / reference["w"].flatten(1).norm(dim=1)
+    assert plane.place(slow)[:2] == pytest.approx((by_filter.norm().item(), 0), abs=1e-5)
+    scale = torch.tensor([0.1, 1, 10, 3]).view(4, 1, 1, 1)
+    scaled = [one | {"w": one["w"] * scale} for one in (old, slow, fast, reference)]
+    assert landscape.Plane(*scaled).place(scaled[2]) == pytest.approx(plane.place(fast), abs=1e-5)
+    assert (plane.weights(9.0, -9.0)["v.running_var"] >= 0).all()
+
+
+def test_landscape_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss at a model's place is its own, on the last two tasks' validation images."""
+    monkeypatch.chdir(written)
+    entry = {"kind": "loss-landscape", "title": "T", "experiments": {"Meta": "meta"}, "options": {"points": 2}}
+    found = tiny_settings({"l": entry})
+    landscape.write(found, found.report("r/l"))
+    rows = rows_of("r/l")
+    assert [row["model"] for row in rows] == ["old", "slow", "fast", "fused", "", "", "", ""]
+    experiment = found.experiment("meta")
+    network = new_network(experiment, (1, 8, 8), 3, 2, 0)
+    network.load_state_dict(read_state(layout.state("meta", 0, 2, "fuse"))["network"])
+    for task, key in ((1, "old_loss"), (2, "new_loss")):
+        split = load_task(layout.images("digits"), layout.tasks("s"), task).validation
+        images, targets = split.batch(torch.arange(len(split)))
+        loss = torch.nn.functional.cross_entropy(network(images, task), targets).item()
+        assert float(rows[3][key]) == pytest.approx(loss, rel=1e-4)
+    assert layout.report("r/l", "png").stat().st_size > 1000
 
 
 def test_dream_sheet(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

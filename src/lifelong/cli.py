@@ -15,6 +15,7 @@ import click
 
 from lifelong import layout
 from lifelong.artifacts import missing
+from lifelong.cli_segmentation import segmentation
 from lifelong.cli_skill import predict, skill
 from lifelong.config import Settings, load
 from lifelong.config.methods import STAGES
@@ -160,6 +161,7 @@ def show(settings: Settings, report: str) -> None:
     click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
 
 
+cli.add_command(segmentation)
 cli.add_command(skill)
 cli.add_command(predict)
 

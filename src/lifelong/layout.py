@@ -58,6 +58,18 @@ def report(name: str, suffix: str) -> Path:
     return Path(f"reports/{name}.{suffix}")
 
 
+def segmentation_images(data: str) -> Path:
+    return Path(f"data/images/segmentation-{data}.safetensors")
+
+
+def segmentation_state(learner: str, seed: int | str, step: int | str, stage: str) -> Path:
+    return RESULTS / "segmentation" / learner / f"seed-{seed}" / f"step-{step}" / f"{stage}.safetensors"
+
+
+def segmentation_scores(learner: str, seed: int | str) -> Path:
+    return RESULTS / "segmentation" / learner / f"seed-{seed}" / "scores.json"
+
+
 def features(backbone: str, tier: str, dataset: str, split: str) -> Path:
     return Path(f"data/features/{backbone}/{tier}/{dataset}-{split}.safetensors")
 

@@ -72,6 +72,43 @@ def scores_fingerprint(experiment: Experiment) -> str:
     return fingerprint(parts, ["lifelong.learning.scores", network_module(experiment.network)])
 
 
+def segmentation_final(settings: Settings, learner: str, seed: int, step: int) -> Path:
+    """The file that holds what a step of segmentation leaves."""
+    last = settings.segmentation_learner(learner).stages(step, len(settings.segmentation_sizes(learner)))[-1]
+    return layout.segmentation_state(learner, seed, step, last)
+
+
+def segmentation_input(settings: Settings, learner: str, seed: int, step: int, stage: str) -> Path | None:
+    """The state a stage of segmentation starts from; none at the very start."""
+    before = settings.segmentation_learner(learner).stages(step, len(settings.segmentation_sizes(learner)))
+    position = before.index(stage)
+    if position:
+        return layout.segmentation_state(learner, seed, step, before[position - 1])
+    return segmentation_final(settings, learner, seed, step - 1) if step else None
+
+
+def segmentation_earlier(settings: Settings, learner: str, seed: int, step: int, stage: str) -> Path | None:
+    """What `project` left for the step before, to add to."""
+    return layout.segmentation_state(learner, seed, step - 1, stage) if stage == "project" and step else None
+
+
+def segmentation_images_fingerprint(settings: Settings, data: str) -> str:
+    return fingerprint({"data": settings.segmentation.data[data].model_dump()}, ["lifelong.data.segmentation"])
+
+
+def segmentation_fingerprint(settings: Settings, learner: str) -> str:
+    """What the stages of a learner and its scores depend on; the list of seeds is not in it."""
+    wanted = settings.segmentation_learner(learner)
+    steps = settings.segmentation.steps[wanted.steps]
+    parts = {
+        "learner": wanted.model_dump(exclude={"seeds"}),
+        "training": settings.training[wanted.training].model_dump(),
+        "steps": steps.model_dump(),
+        "data": settings.segmentation.data[steps.data].model_dump(),
+    }
+    return fingerprint(parts, ["lifelong.methods.segmentation.run"])
+
+
 def choice_fingerprint(experiment: Experiment) -> str:
     return fingerprint({"grid": experiment.parameters()["grid"]}, ["lifelong.choice"])
 

@@ -77,6 +77,9 @@ def report_inputs(w):
             other = SETTINGS.report(name)
             if other.kind_name != wanted.kind_name:
                 found += [layout.report(name, suffix) for suffix in ("md", *other.kind.writes)]
+    for learner in getattr(wanted.options, "learners", {}).values():
+        seeds = SETTINGS.segmentation_learner(learner).all_seeds()
+        found += [layout.segmentation_scores(learner, seed) for seed in seeds]
     collective = getattr(wanted.options, "collective", None)
     found += collective_evidence(collective) if collective else []
     found += collective_baselines(collective) if "baselines" in needs else []
@@ -86,6 +89,28 @@ def report_inputs(w):
 def reports_of_kind(kind):
     """A pattern of the names of a kind's reports; one that nothing matches when there is none."""
     return "|".join(name for name, one in SETTINGS.reports.items() if one.kind_name == kind) or "(?!)"
+
+
+def segmentation_inputs(stage):
+    """Images, and the states that a stage of segmentation starts from and adds to."""
+
+    def inputs(w):
+        args = (SETTINGS, w.learner, int(w.seed), int(w.step), stage)
+        states = [stages.segmentation_input(*args), stages.segmentation_earlier(*args)]
+        return [segmentation_data(w), *(path for path in states if path)]
+
+    return inputs
+
+
+def segmentation_data(w):
+    steps = SETTINGS.segmentation.steps[SETTINGS.segmentation_learner(w.learner).steps]
+    return layout.segmentation_images(steps.data)
+
+
+def segmentation_finals(w):
+    """What each step of a seed leaves."""
+    steps = range(len(SETTINGS.segmentation_sizes(w.learner)))
+    return [stages.segmentation_final(SETTINGS, w.learner, int(w.seed), step) for step in steps]
 
 
 def collective_tasks(w):

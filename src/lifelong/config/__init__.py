@@ -26,6 +26,7 @@ from lifelong.config.schema import (
     Training,
 )
 from lifelong.config.sections import Section
+from lifelong.config.segmentation import Segmentation, SegmentationLearner
 from lifelong.config.skill import Skill
 from lifelong.config.skill_methods import baseline_faults
 from lifelong.errors import UserError, did_you_mean
@@ -92,6 +93,8 @@ class Settings:
     experiments: dict[str, Experiment]
     candidates: dict[str, Experiment]  # what the grids of `experiments` choose from
     skill: Skill
+    segmentation: Segmentation
+    training: dict[str, Training]
     reports: dict[str, Report]  # by "<section>/<name>"
     tracking_uri: str
 
@@ -116,6 +119,14 @@ class Settings:
 
     def scenario(self, name: str) -> Scenario:
         return _named(self.scenarios, name, "scenario")
+
+    def segmentation_learner(self, name: str) -> SegmentationLearner:
+        return _named(self.segmentation.learners, name, "learner of segmentation")
+
+    def segmentation_sizes(self, name: str) -> list[int]:
+        """How many classes each step of a learner brings."""
+        steps = self.segmentation.steps[self.segmentation_learner(name).steps]
+        return steps.sizes(self.segmentation.data[steps.data].classes)
 
     def report(self, name: str) -> Report:
         return _named(self.reports, name, "report")
@@ -156,6 +167,7 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
             hint = did_you_mean(scenario.dataset, known)
             faults.append(f"scenarios.{name}.dataset: {scenario.dataset!r} is unknown; {hint}")
     faults += params.skill.faults({*CLASSES_OF_BUILT_IN, *params.datasets}) + baseline_faults(params.skill)
+    faults += params.segmentation.faults(params.training)
     experiments: dict[str, Experiment] = {}
     for name, entry in params.experiments.items():
         try:
@@ -181,7 +193,17 @@ def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
     candidates = {c.name: c for experiment in experiments.values() for c in _candidates(experiment)}
     datasets = params.datasets | {name: Folder(**folder) for name, folder in params.skill.folders().items()}
-    return Settings(datasets, params.scenarios, experiments, candidates, params.skill, reports, params.tracking_uri)
+    return Settings(
+        datasets=datasets,
+        scenarios=params.scenarios,
+        experiments=experiments,
+        candidates=candidates,
+        skill=params.skill,
+        segmentation=params.segmentation,
+        training=params.training,
+        reports=reports,
+        tracking_uri=params.tracking_uri,
+    )
 
 
 def _branched(

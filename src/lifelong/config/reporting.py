@@ -13,6 +13,7 @@ from lifelong.config.reports import (
     GrowthOptions,
     PairedOptions,
     ReportKind,
+    SegmentationOptions,
     SweepOptions,
     parameter,
     sources,
@@ -104,6 +105,11 @@ def resolved_report(
     if collective is not None and collective not in params.skill.collectives:
         hint = did_you_mean(collective, params.skill.collectives)
         raise UserError(f"{source}: {where}.options.collective: {collective!r} is unknown; {hint}")
+    if isinstance(options, SegmentationOptions):
+        for label, learner in options.learners.items():
+            if learner not in params.segmentation.learners:
+                hint = did_you_mean(learner, params.segmentation.learners)
+                raise UserError(f"{source}: {where}.options.learners.{label}: {learner!r} is unknown; {hint}")
     network = None
     if isinstance(options, GrowthOptions):
         if options.network not in params.networks:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lifelong.config.sections import Count, Name, Section
-from lifelong.config.split2meta_reports import FusionGapOptions, MatchedOptions
+from lifelong.config.split2meta_reports import FusionGapOptions, LandscapeOptions, MatchedOptions
 
 PAPER = Path(__file__).parents[1] / "paper"
 """Where what the papers print lies: `printed` values, `claims` made in words, and `pages` that tell of both."""
@@ -102,6 +102,12 @@ class CollectiveOptions(Section):
     collective: Name
 
 
+class SegmentationOptions(Section):
+    """Learners of class-incremental segmentation side by side."""
+
+    learners: Annotated[dict[str, Name], Field(min_length=1)]  # label -> learner
+
+
 class SkillCostsOptions(Section):
     """Tables 1 and 2 of SKILL, and the same account for a collective of ours."""
 
@@ -160,9 +166,17 @@ REPORT_KINDS: dict[str, ReportKind] = {
         FusionGapOptions,
         methods=("connector", "split2meta"),
     ),
+    "loss-landscape": ReportKind(
+        "lifelong.paper.split2meta.landscape",
+        ("states", "data"),
+        ("csv", "png"),
+        LandscapeOptions,
+        methods=("connector", "split2meta"),
+    ),
     "dream-sheet": ReportKind(
         "lifelong.paper.split2meta.dream_sheet", ("last-state",), ("csv", "png"), methods=("split2meta",)
     ),
+    "segmentation": ReportKind("lifelong.paper.segmentation", (), ("csv", "png"), SegmentationOptions, "none"),
     "page": ReportKind("lifelong.paper.page", ("section",), (), PageOptions, "none"),
     "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
     "paired": ReportKind("lifelong.paper.figures.paired", ("summary",), _FIGURE, PairedOptions, "series"),

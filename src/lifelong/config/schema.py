@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from lifelong.config.networks import Network
 from lifelong.config.sections import Count, Fraction, Name, Positive, Section, Seed, Share
+from lifelong.config.segmentation import Segmentation
 from lifelong.config.skill import Skill
 
 CLASSES_OF_BUILT_IN = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100}
@@ -173,6 +174,7 @@ class Params(Section):
     training: dict[Name, Training]
     experiments: dict[Name, ExperimentEntry]
     skill: Skill = Skill()
+    segmentation: Segmentation = Segmentation()
     reports: dict[Name, dict[Name, ReportEntry]]
     tracking_uri: str = "sqlite:///mlflow.db"
 

@@ -98,6 +98,7 @@ class MetaFusion(Section):
 
     kind: Literal["meta"]
     per: Literal["channel", "layer", "element"] = "channel"  # output channels, dossier M10
+    start: Literal["linear", "half"] = "linear"  # where all of A starts: 1 - 1/t, or 1/2 (dossier M11)
     steps: Count = 200
     learning_rate: Positive = 0.05
     batch: Count | None = None  # dreams of each task a step; none: all

@@ -26,3 +26,11 @@ class FusionGapOptions(Section):
     """Losses on the path from fast to slow model."""
 
     points: Annotated[int, Field(ge=3)] = 11  # of alpha, from 0 to 1
+
+
+class LandscapeOptions(Section):
+    """Losses on the plane through the old, the slow and the fast model."""
+
+    points: Annotated[int, Field(ge=2)] = 15  # of the grid, along each axis
+    images: Annotated[int, Field(ge=1)] = 200  # validation images of each of the two tasks
+    margin: Annotated[float, Field(ge=0)] = 0.4  # around the models, as a share of how far they lie apart

@@ -3,6 +3,7 @@
 A template is Jinja2. It names reports as params.yaml does within the section, and has these functions:
 
 - `cell(report, row, metric, protocol=, x=)`: `98.34 ± 0.15`, from the report's CSV;
+- `has(report, row, metric, ...)`: whether there is such a cell;
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
 - `claims(report)`: what the paper says of a figure, our numbers and verdicts;
@@ -19,9 +20,9 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 from __future__ import annotations
 
 import functools
+import inspect
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jinja2
 
@@ -52,6 +53,10 @@ class Numbers:
     def cell(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
         """Mean and deviation of one cell."""
         return _shown(self._line(report, row, metric, protocol, x))
+
+    def has(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> bool:
+        """Whether the report has such a cell."""
+        return self._find(report, row, metric, protocol, x) is not None
 
     def verdict(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
         """The verdict on one cell's printed value."""
@@ -92,12 +97,12 @@ class Numbers:
             raise UserError(f"off: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
         return _off(-float(line["difference"]))
 
-    def gain(self, report: str, label: str, protocol: str, metric: str = "acc_gain") -> str:
+    def gain(self, report: str, label: str, protocol: str, metric: str = "acc_difference") -> str:
         """`+1.23 ± 0.40 [0.73, 1.73], more`."""
         cell = self._difference(report, label, protocol, metric)
-        return f"{'+' if cell.mean > 0 else ''}{_shown_cell(cell)}{interval(cell)}, {decided(cell)}"
+        return f"{_shown_cell(cell)}{interval(cell)}, {decided(cell)}"
 
-    def tally(self, report: str, label: str, metric: str = "acc_gain") -> str:
+    def tally(self, report: str, label: str, metric: str = "acc_difference") -> str:
         """`more under chunk(5) and chunk(20); undecided under task_oracle`."""
         found: dict[str, list[str]] = {}
         for line in self._lines(report):
@@ -222,22 +227,7 @@ def rendered(template: str, numbers: Numbers, title: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = (
-        "cell",
-        "verdict",
-        "side_by_side",
-        "printed",
-        "fits",
-        "off",
-        "gain",
-        "tally",
-        "claims",
-        "counts",
-        "doubts",
-        "image",
-        "link",
-    )
-    helpers: dict[str, Callable[..., Any]] = {name: getattr(numbers, name) for name in names}
+    helpers = {name: method for name, method in inspect.getmembers(numbers, callable) if not name.startswith("_")}
     try:
         return environment.get_template(f"{template}.md").render(title=title, **helpers)
     except jinja2.TemplateSyntaxError as error:

@@ -28,8 +28,17 @@ METRICS = {
 
 QUANTITIES = {
     **METRICS,
-    "acc_gain": Quantity("Gain in ACC", "points"),
-    "bwt_gain": Quantity("Gain in BWT", "points"),
+    "lead": Quantity("ACC above the first curve's at equal BWT", "%", "+.2f"),
+    "acc_difference": Quantity("ACC difference", "points", "+.2f"),
+    "bwt_difference": Quantity("BWT difference", "points", "+.2f"),
+    "gap_old": Quantity("Gap of earlier tasks", digits="+.3f"),
+    "gap_new": Quantity("Gap of the new task", digits="+.3f"),
+    "iou_first": Quantity("First", "%"),
+    "iou_later": Quantity("Later", "%"),
+    "iou_all": Quantity("All", "%"),
+    "iou_all_background": Quantity("All and background", "%"),
+    "iou_seen": Quantity("Mean IoU of the classes seen", "%"),
+    "iou": Quantity("IoU", "%"),
     "accuracy": Quantity("Mean accuracy on the tasks seen", "%"),
     "left": Quantity("Left of the accuracy after task 1", "%", ".1f"),
     "milliseconds": Quantity("Processor time of a mini-batch", "ms", ".1f"),
@@ -55,5 +64,5 @@ def shown(metric: str, mean: float, deviation: float | None, n: int) -> str:
     digits = QUANTITIES[metric].digits
     text = f"{mean:{digits}}"
     if deviation is not None:
-        return f"{text} ± {deviation:{digits}}"
+        return f"{text} ± {deviation:{digits.lstrip('+')}}"
     return f"{text} (n = {n})" if n else text

@@ -24,8 +24,13 @@ def learn(job: Job, state: State | None) -> State:
     network = job.network(state)
     memory = state["memory"] if state else {}
     split = Split(memory["images"], memory["labels"]) if memory else None
-    hook = AveragedProjection(rehearsal_objective(job, network), split, options.reference_batch)
-    job.fit(network, trainable=all_names(network), hook=hook)
+    over_tasks, offset = rehearsal_objective(job, network), job.task.index * job.classes_per_task
+    job.fit(
+        network,
+        objective=lambda images, targets: over_tasks(images, targets + offset),
+        trainable=all_names(network),
+        hook=AveragedProjection(over_tasks, split, options.reference_batch),
+    )
     return {"network": weights(network), "memory": memory}
 
 

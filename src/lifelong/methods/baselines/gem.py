@@ -28,8 +28,13 @@ def learn(job: Job, state: State | None) -> State:
     network = job.network(state)
     memory = state["memory"] if state else {}
     tasks = [of_task(memory, task, job.classes_per_task) for task in range(job.task.index)] if memory else []
-    hook = Projection(rehearsal_objective(job, network), tasks, options.margin)
-    job.fit(network, trainable=all_names(network), hook=hook)
+    over_tasks, offset = rehearsal_objective(job, network), job.task.index * job.classes_per_task
+    job.fit(
+        network,
+        objective=lambda images, targets: over_tasks(images, targets + offset),
+        trainable=all_names(network),
+        hook=Projection(over_tasks, tasks, options.margin),
+    )
     return {"network": weights(network), "memory": memory}
 
 

@@ -137,15 +137,14 @@ def meta_fused(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, float]]:
     """The fused weights, A of each tensor, and the loss on all dreams before and after A is learnt.
 
-    A starts at `slow_share`, that is at linear fusion; should its loss on all dreams end above linear fusion's, linear
-    fusion is returned. Slow and fast model are constants, so a plain minimisation is all the meta-learning there is (M11).
+    A starts at `slow_share`, that is at linear fusion, or at 1/2; should its loss on all dreams end above linear fusion's,
+    linear fusion is returned. Slow and fast model are constants, so a plain minimisation is all there is to it (M11).
     """
-    start = slow_share(task)
-    shares = Shares(network, bank[-1].head, options.per, start)
+    shares = Shares(network, bank[-1].head, options.per, slow_share(task) if options.start == "linear" else 0.5)
     learnt: list[Tensor] = list(shares.parameters())
     first, second = [torch.zeros_like(p) for p in learnt], [torch.zeros_like(p) for p in learnt]
     counts = [torch.zeros(()) for _ in learnt]
-    constant = {name: torch.full_like(share, start) for name, share in shares().items()}
+    constant = {name: torch.full_like(share, slow_share(task)) for name, share in shares().items()}
     with torch.no_grad():
         linear = dream_loss(network, fused(slow, fast, constant), bank).item()
     for _ in range(options.steps):

@@ -19,6 +19,9 @@ from lifelong.networks.base import Network
 Moments = dict[str, Tensor]
 """Layer -> [rows, rows], float64."""
 
+BLOCK = 256
+"""Rows of a symmetric sum that are computed together: what lies left of their own block is mirrored in the end."""
+
 
 def preference_factor(x: Tensor, g: Tensor, reading: str) -> Tensor:
     """TPNSP: F [rows, n] whose F F^T is one batch's second moment, image by image or position by position (dossier M1).
@@ -48,7 +51,7 @@ def feature_moments(network: Network, split: Split, batch: int, options: NspSpac
             inputs = records[name].inputs
             x = columns(layer, inputs.mean(0, keepdim=True) if options.average == "batch-mean" else inputs)
             _add_square(total, name, _side_by_side(x))
-    return total
+    return {name: _whole(moment) for name, moment in total.items()}
 
 
 def preference_moments(
@@ -64,6 +67,7 @@ def preference_moments(
     drawn from the network's answer (`model`, dossier M2).
     """
     layers = shared_layers(network)
+    named = {f"{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
     total: Moments = {}
     factors: dict[str, Tensor] = {}
     for chosen in torch.arange(len(split)).split(batch):
@@ -74,7 +78,6 @@ def preference_moments(
             targets = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
         loss = F.cross_entropy(logits, targets, reduction="sum")
         if options.reading in ("literal", "per-batch"):
-            named = {f"{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
             gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
             for name in layers:
                 factor = as_matrix(name, gradients).double().T
@@ -89,7 +92,8 @@ def preference_moments(
                 _add_square(total, name, preference_factor(columns(layer, records[name].inputs), own, options.reading))
     for name, factor in factors.items():
         _add_square(total, name, factor)
-    return {name: moment / moment.trace().clamp_min(torch.finfo(torch.float64).tiny) for name, moment in total.items()}
+    tiny = torch.finfo(torch.float64).tiny
+    return {name: _whole(moment) / moment.trace().clamp_min(tiny) for name, moment in total.items()}
 
 
 def _side_by_side(x: Tensor) -> Tensor:
@@ -98,7 +102,12 @@ def _side_by_side(x: Tensor) -> Tensor:
 
 
 def _add_square(total: Moments, name: str, factor: Tensor) -> None:
-    """Add F F^T of F [rows, n]."""
+    """Add F F^T of F [rows, n] on and above the diagonal: `_whole` mirrors the rest."""
     if name not in total:
         total[name] = factor.new_zeros(len(factor), len(factor))
-    total[name].addmm_(factor, factor.T)
+    for first in range(0, len(factor), BLOCK):
+        total[name][first : first + BLOCK, first:].addmm_(factor[first : first + BLOCK], factor[first:].T)
+
+
+def _whole(moment: Tensor) -> Tensor:
+    return moment.triu() + moment.triu(1).T

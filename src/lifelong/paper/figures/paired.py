@@ -36,15 +36,15 @@ def write(settings: Settings, report: Report) -> None:
     labels = list(report.experiments)
     with style.panels(layout.report(report.name, "png"), len(options.metrics), columns=1, width=9.0) as several:
         for axes, metric in zip(several, options.metrics, strict=True):
-            series = [(p, [_drawn(cells, f"{label}, {p}", f"{metric}_gain") for label in labels]) for p in compared]
+            series = [(p, [_drawn(cells, f"{label}, {p}", f"{metric}_difference") for label in labels]) for p in compared]
             style.bars(axes, labels, series)
             axes.axhline(0, color="black", linewidth=0.8)
-            axes.set_ylabel(QUANTITIES[f"{metric}_gain"].axis)
+            axes.set_ylabel(QUANTITIES[f"{metric}_difference"].axis)
     header = ["Difference", *compared]
     tables = []
     for metric in options.metrics:
-        body = [[label, *(_told(of(cells, f"{label}, {p}", f"{metric}_gain")) for p in compared)] for label in labels]
-        tables.append(f"## {QUANTITIES[f'{metric}_gain'].label}\n\n{table(header, body)}")
+        body = [[label, *(_told(of(cells, f"{label}, {p}", f"{metric}_difference")) for p in compared)] for label in labels]
+        tables.append(f"## {QUANTITIES[f'{metric}_difference'].label}\n\n{table(header, body)}")
     publish(report, cells, "\n".join(tables), NOTES)
 
 
@@ -73,7 +73,7 @@ def _gains(label: str, pair: list[dict[str, Any]], metric: str) -> list[Cell]:
             continue
         a, b = ([one["test"][protocol][metric]["by_seed"][one["seeds"].index(seed)] for seed in seeds] for one in pair)
         values = [None if x is None or y is None else 100 * (x - y) for x, y in zip(a, b, strict=True)]
-        found.append(cell_over_seeds(f"{label}, {title}", f"{metric}_gain", values))
+        found.append(cell_over_seeds(f"{label}, {title}", f"{metric}_difference", values))
     return [cell for cell in found if cell is not None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from lifelong.learning.run import read_state
 from lifelong.methods.split2meta.fusion import fused, slow_share
 from lifelong.networks.base import Network
 from lifelong.networks.create import new_network
+from lifelong.paper.cells import Cell, cell_over_seeds, write_csv
 from lifelong.paper.markdown import machine, table
-from lifelong.paper.split2meta.files import csv_text, write_figure
+from lifelong.paper.quantities import shown
+from lifelong.paper.split2meta.files import write_figure
 
 NOTES = """\
 Mean cross-entropy on the validation images, each task under its own head; mean ± sample deviation over seeds. Linear:
@@ -30,7 +33,22 @@ alpha W_slow + (1 - alpha) W_fast. Meta: alpha (A / a) W_slow + (1 - alpha) ((1 
 which is the learnt fusion at alpha = a. Gap: how much the loss on earlier tasks is above the slow model's, and that on the
 new task above the fast model's, after linear fusion with alpha = 1 - 1/t, over all tasks from the second on.
 """
-COLUMNS = ["label", "seed", "task", "path", "alpha", "old_loss", "new_loss"]
+COLUMNS = [
+    "row",
+    "metric",
+    "mean",
+    "deviation",
+    "n",
+    "x",
+    "verdict",
+    "seed",
+    "task",
+    "path",
+    "alpha",
+    "old_loss",
+    "new_loss",
+]
+"""Lines of the gaps over the seeds first, then the losses of each seed."""
 
 
 def write(settings: Settings, report: Report) -> None:
@@ -41,10 +59,16 @@ def write(settings: Settings, report: Report) -> None:
     for label, name in report.single().items():
         experiment = settings.experiment(name)
         for seed in experiment.seeds:
-            rows += [{"label": label, "seed": seed, **row} for row in _losses(experiment, seed, alphas)]
-    write_text(layout.report(report.name, "csv"), csv_text(COLUMNS, rows))
+            rows += [{"row": label, "seed": seed, **row} for row in _losses(experiment, seed, alphas)]
+    gaps = {label: _gaps(rows, label) for label in report.experiments}
+    cells = [asdict(cell) for found in gaps.values() for cell in found]
+    lines = [{key: cell[key] for key in COLUMNS if key in cell} for cell in cells] + rows
+    write_csv(layout.report(report.name, "csv"), COLUMNS, lines, ".4f")
     _draw(report, rows)
-    body = [[label, *_gap(rows, label)] for label in report.experiments]
+    body = [
+        [label, *(shown(c.metric, c.mean, c.deviation, c.n) for c in found), f"{found[0].n}"]
+        for label, found in gaps.items()
+    ]
     header = ["Method", "Gap of earlier tasks", "Gap of the new task", "Seeds"]
     image = f"![losses along alpha]({report.name.rpartition('/')[2]}.png)"
     text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\nMachine: {machine()}.\n"
@@ -95,12 +119,12 @@ def _old_and_new(network: Network, weights: Mapping[str, Tensor], splits: list[S
     return statistics.mean(found[:-1]), found[-1]
 
 
-def _gap(rows: list[dict[str, Any]], label: str) -> list[str]:
+def _gaps(rows: list[dict[str, Any]], label: str) -> list[Cell]:
     """Of earlier tasks and of the new one: mean and deviation over seeds of the mean over tasks."""
-    seeds = sorted({row["seed"] for row in rows if row["label"] == label})
+    seeds = sorted({row["seed"] for row in rows if row["row"] == label})
     found: dict[str, list[float]] = {"old": [], "new": []}
     for seed in seeds:
-        own = [row for row in rows if (row["label"], row["seed"], row["path"]) == (label, seed, "linear")]
+        own = [row for row in rows if (row["row"], row["seed"], row["path"]) == (label, seed, "linear")]
         gaps: dict[str, list[float]] = {"old": [], "new": []}
         for task in sorted({row["task"] for row in own}):
             at = {row["alpha"]: row for row in own if row["task"] == task}
@@ -109,11 +133,8 @@ def _gap(rows: list[dict[str, Any]], label: str) -> list[str]:
             gaps["new"].append(middle["new_loss"] - at[0.0]["new_loss"])
         for which, values in gaps.items():
             found[which].append(statistics.mean(values))
-    shown = []
-    for values in found.values():
-        deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-        shown.append(f"{statistics.mean(values):+.3f}{deviation}")
-    return [*shown, f"{len(seeds)}"]
+    cells = [cell_over_seeds(label, f"gap_{which}", values) for which, values in found.items()]
+    return [cell for cell in cells if cell is not None]
 
 
 def _draw(report: Report, rows: list[dict[str, Any]]) -> None:
@@ -123,7 +144,7 @@ def _draw(report: Report, rows: list[dict[str, Any]]) -> None:
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
     for label in report.experiments:
-        own = [row for row in rows if row["label"] == label]
+        own = [row for row in rows if row["row"] == label]
         last = max(row["task"] for row in own)
         for path, style in (("linear", "o--"), ("meta", "s-")):
             at: dict[float, list[float]] = {}

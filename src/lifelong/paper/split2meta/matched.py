@@ -16,8 +16,9 @@ from lifelong.config import Report, Settings
 from lifelong.config.split2meta_reports import MatchedOptions, MatchedPart
 from lifelong.errors import UserError, did_you_mean
 from lifelong.metrics import all_metrics
+from lifelong.paper.cells import write_csv
 from lifelong.paper.markdown import machine, table
-from lifelong.paper.split2meta.files import csv_text, write_figure
+from lifelong.paper.split2meta.files import write_figure
 
 NOTES = """\
 Task-incremental, percent on the test split, mean ± sample deviation over the seeds. ACC at equal BWT: for each seed, the
@@ -34,20 +35,24 @@ def write(settings: Settings, report: Report) -> None:
     """Write the curves, what they say at equal forgetting, and the comparisons one by one."""
     assert isinstance(report.options, MatchedOptions)
     points = {label: _points(settings, name) for label, name in report.single().items()}
-    parts, rows = [f"# {report.title}\n\n![ACC over BWT]({report.name.rpartition('/')[2]}.png)\n"], []
+    parts = [f"# {report.title}\n\n![ACC over BWT]({report.name.rpartition('/')[2]}.png)\n"]
+    lines: list[dict[str, Any]] = []
+    of_seeds: list[dict[str, Any]] = []
     for title, part in report.options.parts.items():
         _check(report, part)
-        text, found = _part(title, part, points)
+        text, found, seen = _part(title, part, points)
         parts.append(text)
-        rows += found
+        lines += found
+        of_seeds += seen
     parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
     parts.append(table(["Label", "Experiment in params.yaml"], [[a, b] for a, b in report.single().items()]))
-    write_text(layout.report(report.name, "csv"), csv_text(COLUMNS, rows))
+    write_csv(layout.report(report.name, "csv"), COLUMNS, lines + of_seeds, ".4f")
     _draw(report, points)
     write_text(layout.report(report.name, "md"), "\n".join(parts))
 
 
-COLUMNS = ["part", "curve", "label", "seed", "bwt", "acc", "reference_acc_at_equal_bwt", "difference"]
+COLUMNS = ["part", "curve", "row", "seed", "metric", "mean", "deviation", "n", "x", "verdict"]
+"""Lines over the seeds first, then those of each seed."""
 
 
 def at_equal_forgetting(curve: list[Point], bwt: float) -> float | None:
@@ -87,44 +92,56 @@ def _check(report: Report, part: MatchedPart) -> None:
             raise UserError(f"{where}: no experiment is labelled {label!r}; {did_you_mean(label, report.experiments)}")
 
 
-def _part(title: str, part: MatchedPart, points: dict[str, dict[int, Point]]) -> tuple[str, list[dict[str, Any]]]:
+Lines = list[dict[str, Any]]
+
+
+def _part(title: str, part: MatchedPart, points: dict[str, dict[int, Point]]) -> tuple[str, Lines, Lines]:
+    """The text of a part, its lines over the seeds and those of each seed."""
     reference, *_ = part.curves
     of_seed: dict[int, list[Point]] = {}
     for label in part.curves[reference]:
         for seed, point in points[label].items():
             of_seed.setdefault(seed, []).append(point)
-    rows: list[dict[str, Any]] = []
+    lines: Lines = []
+    of_seeds: Lines = []
     body = []
     for curve, labels in part.curves.items():
         for label in labels:
             differences = []
             for seed, (bwt, acc) in points[label].items():
                 other = at_equal_forgetting(of_seed[seed], bwt) if curve != reference and seed in of_seed else None
-                row = {"part": title, "curve": curve, "label": label, "seed": seed, "bwt": bwt, "acc": acc}
+                row = {"part": title, "curve": curve, "row": label, "seed": seed, "n": 1}
+                of_seeds += [row | {"metric": "bwt", "mean": bwt}, row | {"metric": "acc", "mean": acc}]
                 if other is not None:
                     differences.append(acc - other)
-                    row |= {"reference_acc_at_equal_bwt": other, "difference": acc - other}
-                rows.append(row)
-            shown = [_shown([p[1] for p in points[label].values()]), _shown([p[0] for p in points[label].values()])]
+                    of_seeds.append(row | {"metric": "lead", "mean": acc - other})
+            accs, bwts = ([point[which] for point in points[label].values()] for which in (1, 0))
+            row = {"part": title, "curve": curve, "row": label}
+            lines += [row | _line("acc", accs), row | _line("bwt", bwts)]
+            lines += [row | _line("lead", differences, judged(differences))] if differences else []
             compared = [_shown(differences, "+"), judged(differences)] if differences else ["-", "-"]
-            body.append([curve, label, *shown, *compared])
+            body.append([curve, label, _shown(accs), _shown(bwts), *compared])
     header = ["Curve", "Setting", "ACC", "BWT", f"ACC - {reference} at equal BWT", "Verdict"]
     text = f"## {title}\n\n{table(header, body)}"
     if part.pairs:
-        text += "\n" + table(["Claim", "ACC difference", "Verdict", "BWT difference", "Verdict"], _pairs(part, points))
-    return text, rows
+        body = []
+        for claim, (ours, theirs) in part.pairs.items():
+            seeds = sorted(points[ours].keys() & points[theirs].keys())
+            cells = [f"{claim}: {ours} against {theirs}"]
+            for which, metric in ((1, "acc_difference"), (0, "bwt_difference")):
+                differences = [points[ours][seed][which] - points[theirs][seed][which] for seed in seeds]
+                cells += [_shown(differences, "+"), judged(differences)]
+                lines.append({"part": title, "row": claim} | _line(metric, differences, judged(differences)))
+            body.append(cells)
+        text += "\n" + table(["Claim", "ACC difference", "Verdict", "BWT difference", "Verdict"], body)
+    return text, lines, of_seeds
 
 
-def _pairs(part: MatchedPart, points: dict[str, dict[int, Point]]) -> list[list[str]]:
-    body = []
-    for claim, (one, other) in part.pairs.items():
-        seeds = sorted(points[one].keys() & points[other].keys())
-        line = [f"{claim}: {one} against {other}"]
-        for which in (1, 0):
-            differences = [points[one][seed][which] - points[other][seed][which] for seed in seeds]
-            line += [_shown(differences, "+"), judged(differences)]
-        body.append(line)
-    return body
+def _line(metric: str, values: list[float], verdict: str = "") -> dict[str, Any]:
+    """Mean and sample deviation over the seeds."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    found = {"metric": metric, "mean": statistics.mean(values), "deviation": deviation, "n": len(values)}
+    return found | {"verdict": verdict}
 
 
 def _shown(values: list[float], sign: str = "") -> str:
