@@ -45,8 +45,6 @@ for stage in SEGMENTATION_STAGES:
             mem_mb=2500,
         log:
             f"logs/segmentation/{{learner}}/seed-{{seed}}/step-{{step}}/{stage}.log",
-        benchmark:
-            f"logs/segmentation/{{learner}}/seed-{{seed}}/step-{{step}}/{stage}.tsv"
         conda:
             "../envs/lifelong.yaml"
         shell:

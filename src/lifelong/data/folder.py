@@ -58,10 +58,10 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
     Images are uint8 [N, 1 or 3, size, size]: shorter side resized (bilinear) to `image_size`, centre crop. UserError
     names the file or member that is missing, damaged, misplaced or unsafe.
     """
-    path = _locate(name, source.path, raw, search)
+    path = locate(name, source.path, raw, search)
     _check_sha256(path, source.sha256)
-    with _opened(path) as files:
-        files = _without_enclosing_folder(files)
+    with opened(path) as files:
+        files = without_enclosing_folder(files)
         readable_names = _words(path, files.pop(_WORDS, None))
         splits = _splits(path, files)
         _check_test_fraction(name, path, splits, source.test_fraction)
@@ -78,7 +78,12 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
         ) from None
 
 
-def _locate(name: str, given: str, raw: Path, search: Sequence[Path]) -> Path:
+def locate(name: str, given: str, raw: Path, search: Sequence[Path]) -> Path:
+    """The first that exists of `given` under `raw`, under the search directories and as it stands.
+
+    Raises:
+        UserError: none exists; all that were tried are named.
+    """
     candidates = [base / given for base in (raw, *search, Path())]
     for candidate in candidates:
         if candidate.exists():
@@ -103,7 +108,12 @@ def _check_sha256(path: Path, expected: str | None) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Files]:
+def opened(path: Path) -> Iterator[Files]:
+    """The files of a directory or tar, by the parts of their paths, each as what reads it.
+
+    Raises:
+        UserError: the tar is damaged.
+    """
     if path.is_dir():
         yield dict(_walk(path, ()))
         return
@@ -167,7 +177,8 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return handle.read()
 
 
-def _without_enclosing_folder(files: Files) -> Files:
+def without_enclosing_folder(files: Files) -> Files:
+    """The same without the one folder that all of a tar may lie in."""
     tops = {parts[0] for parts in files}
     if len(tops) != 1 or tops & {"train", *_TEST_NAMES} or max(map(len, files)) < 3:
         return files

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lifelong.artifacts import read_tensors, write_tensors
 from lifelong.config.segmentation import SegmentationData
-from lifelong.data.folder import Files, _locate, _opened, _without_enclosing_folder
+from lifelong.data.folder import Files, locate, opened, without_enclosing_folder
 from lifelong.data.tensors import Split
 from lifelong.errors import UserError
 
@@ -33,10 +33,10 @@ def prepare(name: str, source: SegmentationData, output: Path, raw: Path, search
     Raises:
         UserError: the directory or tar is missing or lacks a file; it is named.
     """
-    path = _locate(name, source.path, raw, search)
+    path = locate(name, source.path, raw, search)
     arrays: dict[str, np.ndarray] = {}
-    with _opened(path) as files:
-        files = _without_enclosing_folder(files)
+    with opened(path) as files:
+        files = without_enclosing_folder(files)
         pairs = _camvid(path, files) if source.layout == "camvid" else _voc(path, files)
         for split, members in pairs.items():
             images = [_resized(files[image], "RGB", source, Image.Resampling.BILINEAR) for image, _ in members]
