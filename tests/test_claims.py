@@ -10,6 +10,7 @@ from project import ROOT
 from lifelong.config import load
 from lifelong.config.reports import PAPER, FigureOptions
 from lifelong.errors import UserError
+from lifelong.paper.ari.words import PROTOCOLS
 from lifelong.paper.cells import Cell
 from lifelong.paper.claims import Claim, judge, read_claims
 
@@ -105,7 +106,9 @@ def test_shipped_claims_fit(path: Any) -> None:
 def test_shipped_claims_speak_of_labels_that_their_reports_have() -> None:
     for report in load(ROOT / "params.yaml").reports.values():
         if isinstance(report.options, FigureOptions) and report.options.claims and report.experiments:
-            labels = tuple(report.experiments)
+            labels = list(report.experiments)
+            if report.kind_name == "paired":
+                labels = [f"{label}, {protocol}" for label in labels for protocol in PROTOCOLS.values()]
             for claim in read_claims(report.options.claims):
                 for row in claim.rows:
                     assert any(row == label or row.endswith(f"({label})") for label in labels), (report.name, row)

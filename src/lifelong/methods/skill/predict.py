@@ -40,9 +40,9 @@ def predict(
         UserError: an image cannot be read, or the packets are of another backbone than the one at hand.
     """
     collective, _ = task_of(skill, name, seed, 0)
-    pixels = [_read(path) for path in images]
     entries = skill.tasks(collective.sequence)
     bank = open_bank(skill, name, seed, variant, list(range(len(entries))))
+    pixels = [_read(path) for path in images]
     if bank.refused:
         raise UserError(f"{name}: {bank.refused[0]}; `snakemake` makes the packet anew once it is deleted")
     settings = skill.backbones[collective.backbone]
