@@ -16,6 +16,7 @@ from torch import Tensor
 from lifelong import config
 from lifelong.config import Experiment
 from lifelong.data.tensors import Split, Task
+from lifelong.device import placed
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
 from lifelong.stages import stages_of
@@ -64,7 +65,7 @@ def tiny_split(seed: int, count: int = IMAGES) -> Split:
     """Random images of two random classes."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (count, *SHAPE), dtype=np.uint8)
-    return Split(torch.from_numpy(images), torch.from_numpy(random.integers(0, PER_TASK, count)))
+    return Split(placed(images), placed(random.integers(0, PER_TASK, count)))
 
 
 def tiny_task(index: int) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import identical
+from elsewhere import elsewhere
 from PIL import Image
 from test_si import killed_and_resumed
 
@@ -21,6 +23,7 @@ from lifelong.config import Settings
 from lifelong.config.segmentation import SegmentationData, SegmentationSteps
 from lifelong.data import segmentation as data
 from lifelong.data.tensors import Split
+from lifelong.device import computing_on
 from lifelong.errors import UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.run import read_state
@@ -263,6 +266,21 @@ def test_projection_keeps_what_the_first_step_answers(folder: Path, monkeypatch:
     for name, space in from_tensors(first["subspaces"]).items():
         update = (second[f"{name}.weight"] - first["network"][f"{name}.weight"]).flatten(1).double()
         assert (update @ space.taken_out()).norm() <= 1e-4 * max(update.norm().item(), 1e-3)
+
+
+def test_elsewhere_it_learns_what_it_does_here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of both are close: convolutions of a stand-in are computed another way."""
+    monkeypatch.chdir(folder)
+    expected = {f: read_state(f) for f in (layout.segmentation_state("fused", 0, 0, s) for s in ("slow", "project"))}
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    with elsewhere() as device, computing_on(device):
+        for stage in ("slow", "project"):
+            run.run_stage(tiny(), "fused", 0, 0, stage)
+        run.evaluate(tiny(), "fused", 0)
+    for file, state in expected.items():
+        for group, named in read_state(file).items():
+            torch.testing.assert_close(named, state[group], rtol=1e-3, atol=1e-3)
 
 
 def test_killed_and_resumed_it_is_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import elsewhere
 from PIL import Image
 
 from lifelong import config
@@ -17,6 +18,7 @@ from lifelong.backbones.images import prepare_images
 from lifelong.backbones.load import load_backbone
 from lifelong.config.skill import RandomBackbone, TaskEntry, Tier
 from lifelong.data.catalog import FolderSource, prepare
+from lifelong.device import computing_on
 from lifelong.errors import UserError
 from lifelong.methods.skill import features
 from lifelong.methods.skill.selection import task_features, task_images
@@ -55,6 +57,17 @@ def test_features_are_the_backbones_image_by_image(digits: Path, tmp_path: Path)
             torch.testing.assert_close(torch.from_numpy(row), network(one)[0], rtol=1e-4, atol=1e-5)
     assert info["sha256"] == hashlib.sha256(arrays["features"].tobytes()).hexdigest()
     assert (info["width"], info["channels"]) == (6, 4 + 4 + 6)
+
+
+def test_elsewhere_the_features_are_the_same(digits: Path, tmp_path: Path) -> None:
+    tier = Tier(train_per_class=3, test_per_class=2)
+    extract(digits, tmp_path / "here", tier)
+    with elsewhere() as device, computing_on(device):
+        extract(digits, tmp_path / "there", tier)
+    here, there = (read_tensors(outputs(tmp_path / where)["train"], "features") for where in ("here", "there"))
+    assert there[1]["backbone"] == here[1]["backbone"]
+    assert np.array_equal(there[0]["index"], here[0]["index"])
+    np.testing.assert_allclose(there[0]["features"], here[0]["features"], rtol=1e-3, atol=1e-4)
 
 
 def test_a_killed_extraction_computes_no_shard_twice(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

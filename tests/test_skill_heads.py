@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from elsewhere import elsewhere
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
@@ -16,6 +17,7 @@ from lifelong.backbones.load import load_backbone
 from lifelong.backbones.random_network import RandomNetwork
 from lifelong.config.skill import BiasHead, LinearHead, RandomBackbone, TaskEntry, Tier
 from lifelong.config.skill_reuse import ClassOf, Harvest, Reuse
+from lifelong.device import computing_on
 from lifelong.errors import UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.methods.skill import names, reuse
@@ -103,6 +105,15 @@ def test_biases_learn_with_the_head_and_the_backbone_does_not() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in backbone.network.state_dict().items())
     logits = biased_logits(backbone, SETTINGS, found.parameters, images(1).rows)
     assert (logits.argmax(1) == images(1).labels).mean() == pytest.approx(found.score)
+
+
+def test_elsewhere_the_same_is_learnt() -> None:
+    head = BiasHead(kind="beneficial-biases", epochs=2, batch_size=4, learning_rate=0.01)
+    here = train_biased(biased(), SETTINGS, images(0), images(1), head, 0, "t", 6, NEVER)
+    with elsewhere() as device, computing_on(device):
+        there = train_biased(biased(), SETTINGS, images(0), images(1), head, 0, "t", 6, NEVER)
+        near = {name: tensor.cpu() for name, tensor in there.parameters.items()}
+    torch.testing.assert_close(near, here.parameters, rtol=1e-3, atol=1e-4)
 
 
 def test_a_killed_head_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import click
 
 from lifelong import layout
 from lifelong.artifacts import missing
+from lifelong.cli_options import device_option, threads_option
 from lifelong.cli_segmentation import segmentation
 from lifelong.cli_skill import predict, skill
 from lifelong.config import Settings, load
@@ -34,7 +35,6 @@ def cli(context: click.Context, params: Path) -> None:
 
 seed_option = click.option("--seed", type=int, required=True, help="One of the experiment's seeds.")
 task_option = click.option("--task", type=int, required=True, help="The task, from 0.")
-threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 
 
 @cli.command()
@@ -77,12 +77,15 @@ def _stage(name: str, text: str) -> None:
     @seed_option
     @task_option
     @threads_option
+    @device_option
     @click.pass_obj
-    def command(settings: Settings, experiment: str, seed: int, task: int, threads: int) -> None:
+    def command(settings: Settings, experiment: str, seed: int, task: int, threads: int, device: str) -> None:
         wanted = settings.experiment(experiment)
+        from lifelong.device import computing_on
         from lifelong.learning.run import run_stage
 
-        run_stage(wanted, seed, task, name, threads)
+        with computing_on(device):
+            run_stage(wanted, seed, task, name, threads)
 
 
 for name, kind in STAGES.items():
@@ -93,13 +96,16 @@ for name, kind in STAGES.items():
 @click.argument("experiment")
 @seed_option
 @threads_option
+@device_option
 @click.pass_obj
-def evaluate(settings: Settings, experiment: str, seed: int, threads: int) -> None:
+def evaluate(settings: Settings, experiment: str, seed: int, threads: int, device: str) -> None:
     """Accuracy matrix and predictions of one seed."""
     wanted = settings.experiment(experiment)
+    from lifelong.device import computing_on
     from lifelong.learning import scores
 
-    scores.evaluate(wanted, seed, threads)
+    with computing_on(device):
+        scores.evaluate(wanted, seed, threads)
 
 
 @cli.command()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from lifelong import layout
+from lifelong.cli_options import device_option, threads_option
 from lifelong.config import Settings
 from lifelong.config.segmentation import SEGMENTATION_STAGES
 from lifelong.errors import UserError, did_you_mean
 
 seed_option = click.option("--seed", type=int, required=True, help="One of the learner's seeds.")
-threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 
 
 @click.group()
@@ -38,12 +38,15 @@ def _stage(name: str, text: str) -> None:
     @seed_option
     @click.option("--step", type=int, required=True, help="The step, from 0.")
     @threads_option
+    @device_option
     @click.pass_obj
-    def command(settings: Settings, learner: str, seed: int, step: int, threads: int) -> None:
+    def command(settings: Settings, learner: str, seed: int, step: int, threads: int, device: str) -> None:
         settings.segmentation_learner(learner)
+        from lifelong.device import computing_on
         from lifelong.methods.segmentation.run import run_stage
 
-        run_stage(settings, learner, seed, step, name, threads)
+        with computing_on(device):
+            run_stage(settings, learner, seed, step, name, threads)
 
 
 for name, text in SEGMENTATION_STAGES.items():
@@ -54,10 +57,13 @@ for name, text in SEGMENTATION_STAGES.items():
 @click.argument("learner")
 @seed_option
 @threads_option
+@device_option
 @click.pass_obj
-def evaluate(settings: Settings, learner: str, seed: int, threads: int) -> None:
+def evaluate(settings: Settings, learner: str, seed: int, threads: int, device: str) -> None:
     """Confusion matrices of one seed after every step."""
     settings.segmentation_learner(learner)
+    from lifelong.device import computing_on
     from lifelong.methods.segmentation.run import evaluate
 
-    evaluate(settings, learner, seed, threads)
+    with computing_on(device):
+        evaluate(settings, learner, seed, threads)

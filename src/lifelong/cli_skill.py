@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from lifelong import layout
+from lifelong.cli_options import device_option, threads_option
 from lifelong.config import Settings
 from lifelong.errors import UserError, did_you_mean
 
 seed_option = click.option("--seed", type=int, required=True, help="From 0 to the collective's number of seeds.")
 task_option = click.option("--task", type=int, required=True, help="The task's place in the sequence, from 0.")
-threads_option = click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 head_option = click.option("--head", required=True, help="A head of the collective with beneficial biases.")
 
 
@@ -32,17 +32,20 @@ def _places() -> tuple[Path, list[Path]]:
 @click.argument("tier")
 @click.argument("dataset")
 @threads_option
+@device_option
 @click.pass_obj
-def features(settings: Settings, backbone: str, tier: str, dataset: str, threads: int) -> None:
+def features(settings: Settings, backbone: str, tier: str, dataset: str, threads: int, device: str) -> None:
     """Features of a frozen backbone for the images of a data set that a tier uses."""
     for given, known, what in ((backbone, settings.skill.backbones, "backbone"), (tier, settings.skill.tiers, "tier")):
         if given not in known:
             raise UserError(f"params.yaml: skill has no {what} {given!r}; {did_you_mean(given, known)}")
+    from lifelong.device import computing_on
     from lifelong.methods.skill.features import SPLITS, extract
 
     outputs = {split: layout.features(backbone, tier, dataset, split) for split in SPLITS}
     chosen = settings.skill.backbones[backbone], settings.skill.tiers[tier]
-    extract(backbone, *chosen, layout.images(dataset), outputs, layout.CHECKPOINTS, _places(), threads)
+    with computing_on(device):
+        extract(backbone, *chosen, layout.images(dataset), outputs, layout.CHECKPOINTS, _places(), threads)
 
 
 @skill.command()
@@ -64,12 +67,15 @@ def teach(settings: Settings, collective: str, seed: int, task: int, threads: in
 @task_option
 @head_option
 @threads_option
+@device_option
 @click.pass_obj
-def teach_biased(settings: Settings, collective: str, seed: int, task: int, head: str, threads: int) -> None:
+def teach_biased(settings: Settings, collective: str, seed: int, task: int, head: str, threads: int, device: str) -> None:
     """A head with beneficial biases of one task."""
+    from lifelong.device import computing_on
     from lifelong.methods.skill.teach import teach_biased
 
-    teach_biased(settings.skill, collective, seed, task, head, _places(), threads)
+    with computing_on(device):
+        teach_biased(settings.skill, collective, seed, task, head, _places(), threads)
 
 
 @skill.command("head2toe")
@@ -90,12 +96,15 @@ def head2toe(settings: Settings, collective: str, seed: int, task: int, threads:
 @seed_option
 @head_option
 @threads_option
+@device_option
 @click.pass_obj
-def judge_biased(settings: Settings, collective: str, seed: int, head: str, threads: int) -> None:
+def judge_biased(settings: Settings, collective: str, seed: int, head: str, threads: int, device: str) -> None:
     """What the heads with beneficial biases answer for the test images of their own tasks."""
+    from lifelong.device import computing_on
     from lifelong.methods.skill.teach import judge_biased
 
-    judge_biased(settings.skill, collective, seed, head, _places(), threads)
+    with computing_on(device):
+        judge_biased(settings.skill, collective, seed, head, _places(), threads)
 
 
 @skill.command()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -14,4 +17,15 @@ def derived_seed(*parts: int | str) -> int:
 
 
 def generator(*parts: int | str) -> torch.Generator:
+    """A source of random numbers; it is the processor's, so what is drawn from it is the same on every device."""
     return torch.Generator().manual_seed(derived_seed(*parts))
+
+
+def drawn(source: Callable[..., Tensor], *arguments: Any, generator: torch.Generator | None) -> Tensor:
+    """`torch.randperm(n)` and its like, drawn on the processor and moved to the device in use."""
+    return source(*arguments, generator=generator, device="cpu").to(torch.get_default_device())
+
+
+def one_of(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    """For each row of probabilities [n, k] one of 0..k-1, [n], drawn on the processor."""
+    return torch.multinomial(probabilities.cpu(), 1, generator=generator)[:, 0].to(probabilities.device)

@@ -1,4 +1,7 @@
-# What the rules ask of the experiments.
+# What the rules ask of the experiments, and of the machine.
+
+GPU = int(config.get("gpu", 0))
+DEVICE = "cuda" if GPU else "cpu"
 
 
 def stage_inputs(stage):
@@ -8,7 +11,7 @@ def stage_inputs(stage):
         experiment = SETTINGS.experiment(w.experiment)
         state = stages.input_state(experiment, int(w.seed), int(w.task), stage)
         shared = [
-            layout.images(experiment.scenario.dataset),
+            ancient(layout.images(experiment.scenario.dataset)),
             layout.tasks(experiment.scenario_name),
         ]
         choice = [layout.chosen(w.experiment)] if experiment.grid else []

@@ -42,6 +42,8 @@ for stage in SEGMENTATION_STAGES:
             fingerprint=lambda w: stages.segmentation_fingerprint(SETTINGS, w.learner),
         threads: 1
         resources:
+            gpu=GPU,
+            device=DEVICE,
             mem_mb=2500,
         log:
             f"logs/segmentation/{{learner}}/seed-{{seed}}/step-{{step}}/{stage}.log",
@@ -49,7 +51,7 @@ for stage in SEGMENTATION_STAGES:
             "../envs/lifelong.yaml"
         shell:
             "exec lifelong segmentation {params.stage} {wildcards.learner} --seed {wildcards.seed}"
-            " --step {wildcards.step} --threads {threads} > {log} 2>&1"
+            " --step {wildcards.step} --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule segmentation_evaluate:
@@ -62,10 +64,13 @@ rule segmentation_evaluate:
         fingerprint=lambda w: stages.segmentation_fingerprint(SETTINGS, w.learner),
     threads: 1
     resources:
+        gpu=GPU,
+        device=DEVICE,
         mem_mb=2500,
     log:
         "logs/segmentation/{learner}/seed-{seed}/evaluate.log",
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong segmentation evaluate {wildcards.learner} --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        "exec lifelong segmentation evaluate {wildcards.learner} --seed {wildcards.seed}"
+        " --threads {threads} --device {resources.device} > {log} 2>&1"

@@ -15,7 +15,8 @@ for stage, stage_kind in STAGES.items():
             fingerprint=lambda w: stages.stage_fingerprint(SETTINGS.experiment(w.experiment)),
         threads: 1
         resources:
-            gpu=config.get("gpu", 0),
+            gpu=GPU,
+            device=DEVICE,
             mem_mb=1500,
         log:
             f"logs/{{experiment}}/seed-{{seed}}/task-{{task}}/{stage}.log",
@@ -23,12 +24,12 @@ for stage, stage_kind in STAGES.items():
             "../envs/lifelong.yaml"
         shell:
             "exec lifelong {params.stage} {wildcards.experiment} --seed {wildcards.seed} --task {wildcards.task}"
-            " --threads {threads} > {log} 2>&1"
+            " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule evaluate:
     input:
-        lambda w: layout.images(SETTINGS.experiment(w.experiment).scenario.dataset),
+        lambda w: ancient(layout.images(SETTINGS.experiment(w.experiment).scenario.dataset)),
         lambda w: layout.tasks(SETTINGS.experiment(w.experiment).scenario_name),
         final_states,
     output:
@@ -38,14 +39,16 @@ rule evaluate:
         fingerprint=lambda w: stages.scores_fingerprint(SETTINGS.experiment(w.experiment)),
     threads: 1
     resources:
-        gpu=config.get("gpu", 0),
+        gpu=GPU,
+        device=DEVICE,
         mem_mb=1500,
     log:
         "logs/{experiment}/seed-{seed}/evaluate.log",
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong evaluate {wildcards.experiment} --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        "exec lifelong evaluate {wildcards.experiment} --seed {wildcards.seed} --threads {threads}"
+        " --device {resources.device} > {log} 2>&1"
 
 
 rule choose:

@@ -20,6 +20,8 @@ rule skill_features:
         fingerprint=lambda w: stages.features_fingerprint(SETTINGS, w.backbone, w.tier),
     threads: 1
     resources:
+        gpu=GPU,
+        device=DEVICE,
         mem_mb=3000,
     log:
         "logs/skill/features/{backbone}/{tier}/{dataset}.log",
@@ -27,7 +29,7 @@ rule skill_features:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill features {wildcards.backbone} {wildcards.tier} {wildcards.dataset}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule skill_teach:
@@ -61,7 +63,8 @@ rule skill_teach_biased:
         fingerprint=lambda w: stages.biased_fingerprint(SETTINGS.skill, w.collective, w.head),
     threads: 1
     resources:
-        gpu=config.get("gpu", 0),
+        gpu=GPU,
+        device=DEVICE,
         mem_mb=3000,
     log:
         "logs/skill/{collective}/seed-{seed}/task-{task}/teach-{head}.log",
@@ -69,7 +72,7 @@ rule skill_teach_biased:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill teach-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --head {wildcards.head} --threads {threads} > {log} 2>&1"
+        " --head {wildcards.head} --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule skill_head2toe:
@@ -131,7 +134,8 @@ for collective, wanted in SETTINGS.skill.collectives.items():
                 fingerprint=stages.biased_fingerprint(SETTINGS.skill, collective, head),
             threads: 1
             resources:
-                gpu=config.get("gpu", 0),
+                gpu=GPU,
+                device=DEVICE,
                 mem_mb=3000,
             log:
                 f"logs/skill/{collective}/seed-{{seed}}/judge-{head}.log",
@@ -139,7 +143,7 @@ for collective, wanted in SETTINGS.skill.collectives.items():
                 "../envs/lifelong.yaml"
             shell:
                 "exec lifelong skill judge-biased {params.collective} --seed {wildcards.seed}"
-                " --head {params.head} --threads {threads} > {log} 2>&1"
+                " --head {params.head} --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule skill_receive:

@@ -27,11 +27,14 @@ def load_backbone(name: str, settings: Backbone, raw: Path, search: Sequence[Pat
     Raises:
         UserError: the weights are absent, are not those of the checksum, or do not fit the model.
     """
-    if isinstance(settings, RandomBackbone):
-        return frozen(RandomNetwork(settings.widths, settings.seed))
-    network = weighted_model(name, settings, raw, search)
-    network.reset_classifier(0)  # the pooled features in place of the logits
-    return frozen(network)
+    with torch.device("cpu"):
+        if isinstance(settings, RandomBackbone):
+            network: nn.Module = RandomNetwork(settings.widths, settings.seed)
+        else:
+            model = weighted_model(name, settings, raw, search)
+            model.reset_classifier(0)  # the pooled features in place of the logits
+            network = model
+    return frozen(network.to(torch.get_default_device()))
 
 
 def weighted_model(
@@ -61,7 +64,7 @@ def backbone_fingerprint(settings: Backbone, network: nn.Module) -> str:
     digest = hashlib.sha256(json_digest(settings.model_dump()).encode())
     for key, tensor in sorted(network.state_dict().items()):
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -20,6 +20,7 @@ from lifelong.artifacts import read_tensors, write_tensors
 from lifelong.config.segmentation import SegmentationData
 from lifelong.data.folder import Files, locate, opened, without_enclosing_folder
 from lifelong.data.tensors import Split
+from lifelong.device import placed
 from lifelong.errors import UserError
 
 VOID = 255
@@ -64,7 +65,7 @@ def load_step(file: Path, sizes: Sequence[int], step: int) -> Step:
     """The training images of a step (overlapped: earlier and later classes are there, labelled 0)."""
     arrays, _ = read_tensors(file, "segmentation", ["train_images", "train_labels"])
     first = 1 + sum(sizes[:step])
-    images, labels = (torch.from_numpy(arrays[f"train_{what}"]) for what in ("images", "labels"))
+    images, labels = (placed(arrays[f"train_{what}"]) for what in ("images", "labels"))
     own = only(labels, range(first, first + sizes[step]))
     shown = ((own != 0) & (own != VOID)).flatten(1).any(1).nonzero()[:, 0]
     if len(shown) < 2:
@@ -77,7 +78,7 @@ def load_step(file: Path, sizes: Sequence[int], step: int) -> Step:
 def load_test(file: Path) -> Split:
     """The test images with the labels of all classes."""
     arrays, _ = read_tensors(file, "segmentation", ["test_images", "test_labels"])
-    return Split(torch.from_numpy(arrays["test_images"]), torch.from_numpy(arrays["test_labels"]))
+    return Split(placed(arrays["test_images"]), placed(arrays["test_labels"]))
 
 
 def only(labels: Tensor, classes: range) -> Tensor:

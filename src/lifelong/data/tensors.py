@@ -12,6 +12,7 @@ from torch import Tensor
 from lifelong.artifacts import read_tensors
 from lifelong.data.backgrounds import Backgrounds, on_backgrounds
 from lifelong.data.scenarios import task_key
+from lifelong.device import placed
 from lifelong.errors import UserError
 
 
@@ -59,7 +60,7 @@ def load_task(images_file: Path, tasks_file: Path, task: int) -> Task:
         )
         for key in keys[:2]
     )
-    return Task(task, train, validation, torch.from_numpy(classes))
+    return Task(task, train, validation, placed(classes))
 
 
 def load_test(images_file: Path, tasks_file: Path, task: int) -> Split:
@@ -85,7 +86,7 @@ def _indices(
             f"in {images_file}: delete the tasks file and run snakemake again"
         )
     order = arrays.get(task_key(task, "permutation"))
-    permutation = None if order is None else torch.from_numpy(order)
+    permutation = None if order is None else placed(order)
     return {key: arrays[key] for key in keys}, permutation, info.get("backgrounds")
 
 
@@ -95,8 +96,8 @@ def _picked(images: np.ndarray, chosen: np.ndarray, backgrounds: Backgrounds | N
 
 def _split(images: np.ndarray, labels: np.ndarray, classes: np.ndarray, permutation: Tensor | None) -> Split:
     position = torch.full((int(classes.max()) + 1,), -1)
-    position[torch.from_numpy(classes)] = torch.arange(len(classes))
-    picked = torch.from_numpy(images)
+    position[placed(classes)] = torch.arange(len(classes))
+    picked = placed(images)
     if permutation is not None:
         picked = picked.flatten(1)[:, permutation].view(picked.shape)
-    return Split(picked, position[torch.from_numpy(labels)])
+    return Split(picked, position[placed(labels)])

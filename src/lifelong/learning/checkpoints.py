@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lifelong.artifacts import read_tensors, write_tensors
+from lifelong.device import placed
 
 SECONDS = float(os.environ.get("LIFELONG_CHECKPOINT_SECONDS", "5"))
 
@@ -35,13 +35,13 @@ class Checkpoints:
         if not path.exists():
             return None
         arrays, info = read_tensors(path, "checkpoint")
-        return {key: torch.from_numpy(array) for key, array in arrays.items()}, info
+        return {key: placed(array) for key, array in arrays.items()}, info
 
     def due(self) -> bool:
         return time.monotonic() - self._written >= self.seconds
 
     def save(self, name: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-        arrays = {key: tensor.detach().numpy() for key, tensor in tensors.items()}
+        arrays = {key: tensor.detach().cpu().numpy() for key, tensor in tensors.items()}
         write_tensors(self.folder / f"{name}.safetensors", "checkpoint", arrays, info)
         self._written = time.monotonic()
 

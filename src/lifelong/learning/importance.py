@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from lifelong.data.tensors import Split
 from lifelong.networks.base import shared_names
 from lifelong.networks.layers import product
+from lifelong.randomness import one_of
 
 Layer = nn.Linear | nn.Conv2d | nn.BatchNorm2d
 
@@ -133,7 +134,7 @@ def first_sample_fisher(
     for first in firsts:
         images, _ = split.batch(first)
         log_p = F.log_softmax(network(images, head), dim=1)[0]
-        drawn = torch.multinomial(log_p.detach().exp(), 1, generator=generator)
+        drawn = one_of(log_p.detach().exp()[None], generator)
         for name, gradient in _gradients(network, log_p[drawn].sum()).items():
             total[name] += gradient.square()
     return {name: tensor / len(firsts) for name, tensor in total.items()}

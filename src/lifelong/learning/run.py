@@ -25,6 +25,7 @@ from lifelong.choice import with_choice
 from lifelong.config import Experiment
 from lifelong.config.methods import STAGES
 from lifelong.data.tensors import load_task
+from lifelong.device import description, placed
 from lifelong.errors import Diverged, UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
@@ -101,16 +102,18 @@ def read_state(path: Path) -> State:
     state: State = {group: {} for group in info["groups"]}
     for key, array in arrays.items():
         group, _, name = key.partition("/")
-        state[group][name] = torch.from_numpy(array)
+        state[group][name] = placed(array)
     return state
 
 
 def write_state(path: Path, state: State, info: dict[str, Any]) -> None:
     """Groups travel as `group/name`; their names are in the header too, since an empty group has no tensor."""
-    arrays = {f"{group}/{name}": tensor.numpy() for group, named in state.items() for name, tensor in named.items()}
+    arrays = {f"{group}/{name}": tensor.cpu().numpy() for group, named in state.items() for name, tensor in named.items()}
     write_tensors(path, "state", arrays, {**info, "groups": sorted(state)})
 
 
 def versions() -> dict[str, str]:
     """What the bytes of a result depend on beside parameters and code."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
+    device = description()
+    found = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
+    return found | ({"device": device} if device else {})

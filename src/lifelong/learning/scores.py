@@ -14,12 +14,13 @@ from lifelong import layout
 from lifelong.artifacts import read_info, read_tensors, write_json, write_tensors
 from lifelong.config import Experiment
 from lifelong.data.tensors import Split, load_task, load_test
+from lifelong.device import placed
 from lifelong.learning.evaluation import class_answers, gated_logits, prototype_logits, task_answers
 from lifelong.learning.protocols import guessing_answers, protocols
 from lifelong.networks.base import Network
 from lifelong.networks.create import new_network
 from lifelong.networks.gates import GateTable
-from lifelong.randomness import derived_seed, generator
+from lifelong.randomness import derived_seed, drawn, generator
 from lifelong.stages import DIVERGED, final_state
 
 SHORT = {"task_incremental": "task", "class_incremental": "class"}
@@ -69,7 +70,7 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
                     accuracies[split][protocol][i][j] = _share(found)
                     if split == "test" and not protocol.startswith("chunk"):
                         key = f"after-{i:02d}.on-{j:02d}.{SHORT.get(protocol, protocol)}"
-                        predictions[key] = found[0].to(torch.int16).numpy()
+                        predictions[key] = found[0].to(torch.int16).cpu().numpy()
     by_protocol = {p: [one[p] for one in initial] for p in accuracies["test"] if all(p in one for one in initial)}
     _write(experiment, seed, accuracies, by_protocol, predictions)
 
@@ -112,7 +113,7 @@ class Left:
 def _left(experiment: Experiment, seed: int, task: int) -> Left:
     arrays, _ = read_tensors(final_state(experiment, seed, task), "state")
     network, gates, adapted, prototypes = (
-        {key.removeprefix(group): torch.from_numpy(a) for key, a in arrays.items() if key.startswith(group)}
+        {key.removeprefix(group): placed(a) for key, a in arrays.items() if key.startswith(group)}
         for group in ("network/", "gates/", "adapted/", "prototypes/")
     )
     by_task: dict[int, dict[str, Tensor]] = {}
@@ -143,7 +144,7 @@ class Asked:
         if by_class is not None:
             found["class_incremental"] = (by_class, data.targets + j * per_task)
         if heads == "all-classes":
-            order = torch.randperm(len(data), generator=generator(self.seed, "chunks", split, j))
+            order = drawn(torch.randperm, len(data), generator=generator(self.seed, "chunks", split, j))
             found |= guessing_answers(all_logits, told, data.targets, order, max(i, j) + 1, j, per_task)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 
+import torch
 from torch import Generator
 
 from lifelong.config import Experiment
@@ -21,6 +22,11 @@ def new_network(experiment: Experiment, image_shape: Sequence[int], tasks: int, 
 
 
 def built(settings: NetworkSettings, image_shape: Sequence[int], head_sizes: Sequence[int], generator: Generator) -> Network:
-    """A network by its settings: `build` of the module of `lifelong.networks` that is named like its kind makes it."""
-    network: Network = importlib.import_module(network_module(settings)).build(settings, image_shape, head_sizes, generator)
-    return network
+    """A network by its settings: `build` of the module of `lifelong.networks` that is named like its kind makes it.
+
+    Its weights are drawn on the processor, so they are the same on every device.
+    """
+    module = importlib.import_module(network_module(settings))
+    with torch.device("cpu"):
+        network: Network = module.build(settings, image_shape, head_sizes, generator)
+    return network.to(torch.get_default_device())

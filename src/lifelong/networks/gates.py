@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from lifelong.randomness import drawn
+
 GateTable = Mapping[str, Tensor]
 """`hidden.<number>` -> [tasks, width]: a row a task."""
 
@@ -38,6 +40,6 @@ def random_gates(widths: list[int], fraction_off: float, generators: list[torch.
     table = {f"hidden.{number}": torch.ones(len(generators), width) for number, width in enumerate(widths)}
     for task, generator in enumerate(generators):
         for number, width in enumerate(widths):
-            closed = torch.randperm(width, generator=generator)[: round(fraction_off * width)]
+            closed = drawn(torch.randperm, width, generator=generator)[: round(fraction_off * width)]
             table[f"hidden.{number}"][task, closed] = 0
     return table

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lifelong.config.methods import GemOptions
 from lifelong.data.tensors import Split
+from lifelong.device import placed
 from lifelong.learning.exemplars import of_task
 from lifelong.learning.fit import Objective, StepHook
 from lifelong.learning.flat import flat, put
@@ -66,11 +67,11 @@ def projected(gradient: Tensor, earlier: Tensor, margin: float) -> Tensor:
     import numpy as np
     from scipy.optimize import nnls
 
-    products = (earlier @ gradient).double().numpy()
+    products = (earlier @ gradient).double().cpu().numpy()
     if (products >= 0).all():
         return gradient
-    gram = (earlier @ earlier.T).double().numpy() + RIDGE * np.eye(len(earlier))
+    gram = (earlier @ earlier.T).double().cpu().numpy() + RIDGE * np.eye(len(earlier))
     lower = np.linalg.cholesky(gram)
     linear = products + gram @ np.full(len(gram), margin)
     u, _ = nnls(lower.T, -np.linalg.solve(lower, linear))
-    return gradient + earlier.T @ torch.from_numpy(u + margin).to(gradient.dtype)
+    return gradient + earlier.T @ placed(u + margin).to(gradient.dtype)

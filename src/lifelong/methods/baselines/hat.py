@@ -18,7 +18,7 @@ from lifelong.learning.fit import Objective, StepHook
 from lifelong.learning.job import Job, State, weights
 from lifelong.networks.base import Network
 from lifelong.networks.gates import Gate
-from lifelong.randomness import generator
+from lifelong.randomness import drawn, generator
 
 LARGEST = 50.0  # of s * e in cosh, which overflows beyond (as released)
 
@@ -129,4 +129,4 @@ def free_share(network: Network, used: list[Tensor]) -> dict[str, Tensor]:
 def _embeddings(job: Job, task: int, widths: list[int]) -> list[Tensor]:
     """A task's embeddings before it is learnt, standard normal."""
     source = generator(job.seed, "embeddings", task)
-    return [torch.randn(width, generator=source) for width in widths]
+    return [drawn(torch.randn, width, generator=source) for width in widths]

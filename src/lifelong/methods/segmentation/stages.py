@@ -88,7 +88,9 @@ class Job:
 def network_of(
     learner: SegmentationLearner, sizes: list[int], seed: int, named: dict[str, torch.Tensor] | None = None
 ) -> SegmentationNetwork:
-    network = SegmentationNetwork(learner.widths, [sizes[0] + 1, *sizes[1:]], generator(seed, "network"))
+    with torch.device("cpu"):
+        network = SegmentationNetwork(learner.widths, [sizes[0] + 1, *sizes[1:]], generator(seed, "network"))
+    network.to(torch.get_default_device())
     if named is not None:
         network.load_state_dict(named)
     return network

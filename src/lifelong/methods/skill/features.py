@@ -16,6 +16,7 @@ from lifelong.backbones.fuse import fuse
 from lifelong.backbones.images import prepare_images
 from lifelong.backbones.load import backbone_fingerprint, load_backbone
 from lifelong.config.skill import Backbone, Tier
+from lifelong.device import placed
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.memory import keep_freed_memory
 from lifelong.methods.skill.selection import chosen_classes, chosen_images
@@ -75,8 +76,8 @@ def pooled(network: nn.Module, settings: Backbone, images: np.ndarray) -> np.nda
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
-            parts.append(network(prepare_images(batch, settings)).numpy())
+            batch = placed(np.ascontiguousarray(images[start : start + BATCH]))
+            parts.append(network(prepare_images(batch, settings)).cpu().numpy())
     return np.concatenate(parts).astype(settings.features)
 
 
@@ -93,7 +94,7 @@ def _features(
                 part = pooled(network, settings, images[first : first + SHARD])
                 checkpoints.save(f"{number:05d}", {"features": torch.from_numpy(part)}, {})
             else:
-                part = kept[0]["features"].numpy()
+                part = kept[0]["features"].cpu().numpy()
             parts.append(part)
             progress.step(f"{sum(map(len, parts)) / (time.monotonic() - start):.0f} images/s")
     return np.concatenate(parts)

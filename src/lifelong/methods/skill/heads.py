@@ -15,11 +15,12 @@ from lifelong.backbones.biases import BiasedBackbone
 from lifelong.backbones.images import prepare_images
 from lifelong.config.schema import Training
 from lifelong.config.skill import Backbone, BiasHead, LinearHead
+from lifelong.device import placed
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.optimisers import Optimiser
 from lifelong.methods.skill.selection import TaskData
 from lifelong.progress import Progress
-from lifelong.randomness import generator
+from lifelong.randomness import drawn, generator
 
 Batch = Callable[[Tensor], tuple[Tensor, Tensor]]  # indices -> inputs and labels
 
@@ -36,7 +37,7 @@ class Head:
 
 def train_linear(train: TaskData, judged: TaskData, settings: LinearHead, seed: int, task: str) -> Head:
     """Cross-entropy on cached features. `judged` is the split whose accuracy chooses the epoch."""
-    features, labels = torch.from_numpy(train.rows), torch.from_numpy(train.labels)
+    features, labels = placed(train.rows), placed(train.labels)
     start = initial_head(len(train.names), features.shape[1], seed, task)
 
     def gradients(parameters: dict[str, Tensor], index: Tensor) -> tuple[dict[str, Tensor], float]:
@@ -49,7 +50,7 @@ def train_linear(train: TaskData, judged: TaskData, settings: LinearHead, seed: 
         loss = -log_share[torch.arange(len(y)), y].mean().item()
         return {"weight": error.T @ x, "bias": error.sum(0)}, loss
 
-    x, y = torch.from_numpy(judged.rows), torch.from_numpy(judged.labels)
+    x, y = placed(judged.rows), placed(judged.labels)
 
     def score(parameters: dict[str, Tensor]) -> float:
         return (linear(parameters, x).argmax(1) == y).float().mean().item()
@@ -72,11 +73,11 @@ def train_biased(
     start = initial_head(len(train.names), features, seed, task) | {"biases": torch.zeros_like(backbone.biases)}
 
     def gradients(parameters: dict[str, Tensor], index: Tensor) -> tuple[dict[str, Tensor], float]:
-        images = prepare_images(torch.from_numpy(train.rows[index.numpy()]), prepared)
+        images = prepare_images(placed(train.rows[index.cpu().numpy()]), prepared)
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items() if name != "biases"}
         backbone.biases.data.copy_(parameters["biases"])
         logits = linear(leaves, backbone(images))
-        loss = functional.cross_entropy(logits, torch.from_numpy(train.labels)[index])
+        loss = functional.cross_entropy(logits, placed(train.labels)[index])
         found = torch.autograd.grad(loss, [*leaves.values(), backbone.biases])
         return dict(zip([*leaves, "biases"], found, strict=True)), loss.item()
 
@@ -95,18 +96,20 @@ def biased_logits(
     parts = []
     with torch.no_grad():
         for start in range(0, len(images), batch):
-            inputs = prepare_images(torch.from_numpy(images[start : start + batch]), prepared)
+            inputs = prepare_images(placed(images[start : start + batch]), prepared)
             parts.append(linear(parameters, backbone(inputs)))
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()
 
 
 def initial_head(classes: int, features: int, seed: int, task: str) -> dict[str, Tensor]:
     """torch's own start of a linear layer: uniform within 1 / sqrt(features)."""
     source = generator(seed, task, "head")
     bound = features**-0.5
+    shapes = {"weight": (classes, features), "bias": (classes,)}
+    device = torch.get_default_device()
     return {
-        "weight": torch.empty(classes, features).uniform_(-bound, bound, generator=source),
-        "bias": torch.empty(classes).uniform_(-bound, bound, generator=source),
+        name: torch.empty(shape, device="cpu").uniform_(-bound, bound, generator=source).to(device)
+        for name, shape in shapes.items()
     }
 
 
@@ -142,7 +145,7 @@ def _train(
         for epoch in range(done + 1, settings.epochs + 1):
             if epoch > best.epoch + settings.patience + 1:
                 break
-            order = torch.randperm(count, generator=generator(seed, task, "order", epoch))
+            order = drawn(torch.randperm, count, generator=generator(seed, task, "order", epoch))
             losses = []
             for index in order.split(settings.batch_size):
                 slopes, loss = gradients(parameters, index)

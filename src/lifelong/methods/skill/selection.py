@@ -20,7 +20,7 @@ def chosen_classes(count: int, tier: Tier) -> list[int]:
     """At most `tier.classes` of a data set's classes, drawn by the tier's seed, in their own order."""
     if tier.classes is None or count <= tier.classes:
         return list(range(count))
-    order = torch.randperm(count, generator=generator(tier.seed, "classes"))
+    order = torch.randperm(count, generator=generator(tier.seed, "classes"), device="cpu")
     return sorted(order[: tier.classes].tolist())
 
 
@@ -34,7 +34,7 @@ def chosen_images(labels: np.ndarray, classes: Sequence[int], split: str, tier: 
     parts = []
     for label in classes:
         own = np.flatnonzero(labels == label)
-        order = torch.randperm(len(own), generator=generator(tier.seed, "images", split, int(label))).numpy()
+        order = torch.randperm(len(own), generator=generator(tier.seed, "images", split, int(label)), device="cpu").numpy()
         parts.append(own[order[: min(limits, default=len(own))]])
     return np.sort(np.concatenate(parts))
 
@@ -77,7 +77,7 @@ def validation_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
     held = []
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
-        order = torch.randperm(len(own), generator=generator(seed, "validation", int(label))).numpy()
+        order = torch.randperm(len(own), generator=generator(seed, "validation", int(label)), device="cpu").numpy()
         count = min(max(round(fraction * len(own)), 1), len(own) - 1)
         held.append(own[order[:count]])
     validation = np.sort(np.concatenate(held))

@@ -17,6 +17,7 @@ from lifelong.artifacts import json_digest, read_info, read_tensors, write_json,
 from lifelong.backbones.biases import BiasedBackbone
 from lifelong.backbones.load import backbone_fingerprint, load_backbone
 from lifelong.config.skill import BiasHead, Collective, Gmmc, LinearHead, Skill, TaskEntry
+from lifelong.device import placed
 from lifelong.errors import UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.memory import keep_freed_memory
@@ -52,7 +53,7 @@ def teach(skill: Skill, name: str, seed: int, task: int, threads: int = 1) -> No
         start = time.perf_counter()
         trained = train_linear(train, judged, head, derived_seed(seed, label), entry.name)
         seconds[f"head/{label}"] = time.perf_counter() - start
-        arrays |= {f"head/{label}/{key}": tensor.numpy() for key, tensor in trained.parameters.items()}
+        arrays |= {f"head/{label}/{key}": tensor.cpu().numpy() for key, tensor in trained.parameters.items()}
         info["heads"][label] = _about(trained)
     for label, mapper in collective.mappers.items():
         start = time.perf_counter()
@@ -101,7 +102,7 @@ def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, plac
     write_tensors(
         layout.biased(name, seed, task, label),
         "skill-biased",
-        {key: tensor.numpy() for key, tensor in trained.parameters.items()},
+        {key: tensor.cpu().numpy() for key, tensor in trained.parameters.items()},
         {**_about(trained), "task": entry.name},
     )
     spent = {"images": len(train), "epochs": len(trained.curve), "seconds": time.perf_counter() - start}
@@ -120,7 +121,7 @@ def judge_biased(skill: Skill, name: str, seed: int, label: str, places: Places,
     for task, entry in enumerate(skill.tasks(collective.sequence)):
         images = task_images(layout.images(entry.dataset), entry, "test", tier)
         found, _ = read_tensors(layout.biased(name, seed, task, label), "skill-biased")
-        logits = biased_logits(biased, settings, {key: torch.from_numpy(a) for key, a in found.items()}, images.rows)
+        logits = biased_logits(biased, settings, {key: placed(a) for key, a in found.items()}, images.rows)
         arrays = {"predictions": logits.argmax(1), "labels": images.labels}
         write_tensors(layout.biased_predictions(name, seed, task, label), "skill-judged", arrays, {"task": entry.name})
 

@@ -15,6 +15,7 @@ from lifelong.data.tensors import Split
 from lifelong.methods.split2meta.layers import shared_layers
 from lifelong.methods.split2meta.normalisation import norm_layers
 from lifelong.networks.base import Network
+from lifelong.randomness import drawn
 
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
 """Layer -> mean and variance [channels] that the images' own shall come near to."""
@@ -88,10 +89,10 @@ def dream(
     The network is in evaluation mode; each iteration sees all images rolled by the same few pixels. They start as noise
     around the middle grey and are kept within the range of images.
     """
-    images = (0.5 + 0.25 * torch.randn(len(targets), *image_shape, generator=generator)).clamp_(0, 1)
+    images = (0.5 + 0.25 * drawn(torch.randn, len(targets), *image_shape, generator=generator)).clamp_(0, 1)
     first, second, steps = torch.zeros_like(images), torch.zeros_like(images), torch.zeros(())
     watched = norm_layers(network)
-    rolls = torch.randint(-options.jitter, options.jitter + 1, (options.iterations, 2), generator=generator).tolist()
+    rolls = drawn(torch.randint, -options.jitter, options.jitter + 1, (options.iterations, 2), generator=generator).tolist()
     with _watched(watched or shared_layers(network), leaving=not watched) as seen:
         for across, down in rolls:
             images.requires_grad_()

@@ -14,6 +14,7 @@ from torch.optim.adam import adam
 from lifelong.config.split2meta import MetaFusion
 from lifelong.methods.split2meta.normalisation import norm_layers
 from lifelong.networks.base import Network
+from lifelong.randomness import drawn
 
 Weights = Mapping[str, Tensor]
 """Parameters and buffers by name."""
@@ -180,7 +181,7 @@ def _some(one: Dreamt, count: int | None, generator: torch.Generator) -> Dreamt:
     """As many of a task's dreams, drawn anew; all of them without a count."""
     if count is None or count >= len(one.images):
         return one
-    chosen = torch.randperm(len(one.images), generator=generator)[:count]
+    chosen = drawn(torch.randperm, len(one.images), generator=generator)[:count]
     return Dreamt(one.head, one.images[chosen], one.logits[chosen])
 
 

@@ -15,6 +15,7 @@ from lifelong.data.tensors import Split
 from lifelong.learning.importance import recorded
 from lifelong.methods.split2meta.layers import as_matrix, columns, shared_layers
 from lifelong.networks.base import Network
+from lifelong.randomness import one_of
 
 Moments = dict[str, Tensor]
 """Layer -> [rows, rows], float64."""
@@ -75,7 +76,7 @@ def preference_moments(
         with recorded(layers) as records:
             logits = network(images, head)
         if options.labels == "model":
-            targets = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]
+            targets = one_of(logits.detach().softmax(1), generator)
         loss = F.cross_entropy(logits, targets, reduction="sum")
         if options.reading in ("literal", "per-batch"):
             gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))

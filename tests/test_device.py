@@ -1,0 +1,121 @@
+"""Another device than the processor: every method computes there alone, and leaves the same bytes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_chain, tiny_experiment
+from elsewhere import Distant, elsewhere
+
+from lifelong import layout
+from lifelong.artifacts import read_json, read_tensors
+from lifelong.config import Experiment
+from lifelong.config.methods import METHODS
+from lifelong.data import catalog, scenarios
+from lifelong.device import computing_on, placed
+from lifelong.errors import UserError
+from lifelong.learning import scores
+from lifelong.learning.checkpoints import Checkpoints
+from lifelong.learning.run import run_stage
+from lifelong.stages import final_state, stages_of
+
+
+def test_the_second_device_is_one() -> None:
+    with elsewhere() as name, computing_on(name):
+        there = placed(np.ones((2, 3), np.float32))
+        assert (
+            isinstance(there, Distant) and isinstance(torch.zeros(2), Distant) and isinstance(torch.tensor([1.0]), Distant)
+        )
+        with pytest.raises(RuntimeError, match="same device"):
+            there + torch.ones(3, device="cpu")
+        with pytest.raises(RuntimeError, match="numpy"):
+            there.numpy()
+        assert (there.cpu().numpy() == 1).all()
+    assert not isinstance(torch.zeros(2), Distant)
+
+
+NSP = {"null_space": {"threshold": 0.01}}
+TPNSP = {"null_space": {"kind": "tpnsp", "threshold": 0.01}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    **{method: {"strength": 1} for method in ["anpyc", "ewc", "lwf", "mas", "si"]},
+    "ewc-online": {"strength": 1, "gamma": 1},
+    **{method: {"memory": 12} for method in ["agem", "ari", "er", "gem", "icarl", "itaml"]},
+    "connector": NSP,
+    "nsp": NSP,
+    "tpnsp": TPNSP,
+    "split2meta": {
+        **TPNSP,
+        "fast_epochs": 1,
+        "dreams": {"images": 4, "iterations": 2},
+        "fusion": {"kind": "meta", "steps": 2},
+    },
+    "xdg": {"fraction_off": 0.5},
+}
+
+ROUNDS = {"dataset": "digits", "kind": "repeated", "tasks": 6, "validation": {"first": 9}}
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_method_computes_elsewhere_what_it_does_here(method: str) -> None:
+    network = {"kind": "attention-mlp", "hidden": [6, 5]} if method in ("ari", "itaml") else None
+    scenario = ROUNDS if method == "anpyc-compression" else None
+    experiment = tiny_experiment(method, options=OPTIONS.get(method), network=network, scenario=scenario)
+    expected = run_chain(experiment)
+    with elsewhere() as name, computing_on(name):
+        found = run_chain(experiment)
+    assert found.keys() == expected.keys()
+    for key, state in expected.items():
+        for group, named in state.items():
+            for which, tensor in named.items():
+                there = found[key][group][which]
+                assert isinstance(there, Distant), (key, group, which)
+                assert torch.equal(there.held, tensor), (key, group, which)
+
+
+def evaluated(experiment: Experiment, device: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What run_stage and evaluate write of a whole seed on digits: every state's tensors, the scores and the answers."""
+    place.mkdir()
+    monkeypatch.chdir(place)
+    catalog.prepare("digits", None, layout.images("digits"), Path("none"), [])
+    scenarios.build(experiment.scenario, layout.images("digits"), layout.tasks("three"))
+    with computing_on(device):
+        for task in experiment.tasks:
+            for stage in stages_of(experiment, task):
+                run_stage(experiment, 0, task, stage)
+        scores.evaluate(experiment, 0)
+    states = [read_tensors(final_state(experiment, 0, task), "state")[0] for task in experiment.tasks]
+    return [*states, read_tensors(layout.predictions("tiny", 0), "predictions")[0], read_json(layout.scores("tiny", 0))]
+
+
+@pytest.mark.parametrize("method", ["hat", "icarl", "xdg"])
+def test_files_do_not_tell_where_they_were_made(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With heads, with gates, and with prototypes that answer."""
+    experiment = tiny_experiment(method, options=OPTIONS.get(method))
+    here = evaluated(experiment, "cpu", tmp_path / "here", monkeypatch)
+    with elsewhere() as device:
+        there = evaluated(experiment, device, tmp_path / "there", monkeypatch)
+    np.testing.assert_equal(there, here)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gpu", "--device gpu: PyTorch knows no such device"), ("cuda:99", "--device cuda:99: PyTorch sees")],
+)
+def test_no_such_device(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message), computing_on(name):
+        pass
+
+
+def test_a_checkpoint_knows_no_device(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, math.inf).save("fit", {"weight": torch.arange(3)}, {})
+    with elsewhere() as name, computing_on(name):
+        kept = Checkpoints(tmp_path, math.inf).load("fit")
+        assert kept is not None and isinstance(kept[0]["weight"], Distant)
+        Checkpoints(tmp_path, math.inf).save("again", kept[0], {})
+    again = Checkpoints(tmp_path, math.inf).load("again")
+    assert again is not None and again[0]["weight"].tolist() == [0, 1, 2]
