@@ -1,5 +1,7 @@
 # The graph of stages. `snakemake TARGET`: demo (the default), each section of the reports in params.yaml, all.
 import os
+import sys
+import time
 
 from snakemake.exceptions import WorkflowError
 
@@ -10,7 +12,7 @@ from lifelong.config.reports import REPORT_KINDS
 from lifelong.config.segmentation import SEGMENTATION_STAGES
 from lifelong.errors import UserError
 from lifelong.tracking import public_uri
-from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock
+from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock, failures
 
 
 try:
@@ -18,8 +20,13 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
+STARTED = time.time()
 clear_dead_lock()
 os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
+
+
+onerror:
+    print(failures(STARTED), file=sys.stderr)
 
 
 wildcard_constraints:

@@ -159,6 +159,18 @@ def test_wrong_params_are_refused_before_any_job(tmp_path: Path) -> None:
     assert not (project.folder / "results").exists()
 
 
+def test_a_failed_jobs_log_is_shown_once(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.edit(
+        "params.yaml", "digits: {learning_rate: 0.05, batch_size: 32", "digits: {learning_rate: 1.0e+30, batch_size: 32"
+    )
+    target = "results/split-digits-finetune/seed-0/task-0/learn.safetensors"
+    output = project.snakemake("--quiet", "rules", "reason", "host", "--", target, expect=1)
+    assert output.count("training diverged: lower the learning rate") == 1
+    assert "logs/split-digits-finetune/seed-0/task-0/learn.log:" in output
+    assert "logs/images/digits.log" not in output
+
+
 def test_snakemake_lint_is_clean(tmp_path: Path) -> None:
     assert "Congratulations" in Project(tmp_path).run("snakemake", "--lint")
 

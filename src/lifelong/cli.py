@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from lifelong.cli_skill import predict, skill
 from lifelong.config import Settings, load
 from lifelong.config.methods import STAGES
 from lifelong.errors import UserError, did_you_mean
-from lifelong.supervision import UNDER_SNAKEMAKE
+from lifelong.supervision import UNDER_SNAKEMAKE, spent
 from lifelong.tracking import public_uri
 
 
@@ -194,19 +193,13 @@ def ui(settings: Settings, port: int) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 
-def _spent() -> str:
-    """What this process has used so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return f"{used.ru_utime + used.ru_stime:.1f} s of processor time, peak memory {used.ru_maxrss / 1024:.0f} MiB"
-
-
 def main() -> None:
     """Entry point: the user's own errors are one message without a traceback, and exit status 2."""
     gc.disable()  # imports alone make garbage collection cost 0.4 s; run_stage turns it on again
     try:
         cli.main(standalone_mode=False)
         if UNDER_SNAKEMAKE in os.environ:
-            print(_spent(), file=sys.stderr)
+            print(spent(), file=sys.stderr)
     except UserError as error:
         print(f"lifelong: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,16 +1,18 @@
-"""Processes that die: a job ends with its parent, and a dead Snakemake's lock is cleared while a living one's is not."""
+"""Processes that die: a job ends with its parent, a dead Snakemake's lock is cleared, a failed job's log is shown."""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import sys
 from pathlib import Path
 
 UNDER_SNAKEMAKE = "LIFELONG_UNDER_SNAKEMAKE"
+_SPENT = "s of processor time, peak memory"
 _PR_SET_PDEATHSIG = 1
 _owner: int | None = None
 
@@ -59,3 +61,22 @@ def clear_dead_lock(folder: Path = Path(".snakemake")) -> None:
         for socket in folder.glob("lifelong.warm.*"):
             socket.unlink()
     fcntl.flock(_owner, fcntl.LOCK_SH)
+
+
+def spent() -> str:
+    """What this process has used so far: the last line of a log, if its job ended well."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return f"{used.ru_utime + used.ru_stime:.1f} {_SPENT} {used.ru_maxrss / 1024:.0f} MiB"
+
+
+def failures(since: float, folder: Path = Path("logs")) -> str:
+    """The ends of the logs written since then whose jobs did not end well.
+
+    Snakemake's own way of showing them is silent under `--quiet rules`.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.log")):
+        lines = path.read_text(errors="replace").splitlines() if path.stat().st_mtime >= since else []
+        if lines and _SPENT not in lines[-1]:
+            found.append("\n".join([f"{path}:", *(f"    {line}" for line in lines[-20:])]))
+    return "\n".join(found)
