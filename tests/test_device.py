@@ -65,6 +65,15 @@ def test_a_method_computes_elsewhere_what_it_does_here(method: str) -> None:
     network = {"kind": "attention-mlp", "hidden": [6, 5]} if method in ("ari", "itaml") else None
     scenario = ROUNDS if method == "anpyc-compression" else None
     experiment = tiny_experiment(method, options=OPTIONS.get(method), network=network, scenario=scenario)
+    same_elsewhere(experiment)
+
+
+@pytest.mark.parametrize("budget", [{"optimiser": "adam"}, {"optimiser": "radam"}, {"augmentation": "crop-flip"}], ids=str)
+def test_a_budget_is_the_same_elsewhere(budget: dict[str, Any]) -> None:
+    same_elsewhere(tiny_experiment("finetune", **budget))
+
+
+def same_elsewhere(experiment: Experiment) -> None:
     expected = run_chain(experiment)
     with elsewhere() as name, computing_on(name):
         found = run_chain(experiment)

@@ -29,7 +29,8 @@ class Optimiser:
         if budget.optimiser != "sgd":
             self._first = [torch.zeros_like(p) for p in self.parameters]
             self._second = [torch.zeros_like(p) for p in self.parameters]
-            self._steps = [torch.zeros(()) for _ in self.parameters]
+            # Adam asks for the number at every step; elsewhere that would wait for the device.
+            self._steps = [torch.zeros((), device="cpu") for _ in self.parameters]
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor], rate: float) -> None:

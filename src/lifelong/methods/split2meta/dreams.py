@@ -90,7 +90,7 @@ def dream(
     around the middle grey and are kept within the range of images.
     """
     images = (0.5 + 0.25 * drawn(torch.randn, len(targets), *image_shape, generator=generator)).clamp_(0, 1)
-    first, second, steps = torch.zeros_like(images), torch.zeros_like(images), torch.zeros(())
+    first, second, steps = torch.zeros_like(images), torch.zeros_like(images), torch.zeros((), device="cpu")
     watched = norm_layers(network)
     rolls = drawn(torch.randint, -options.jitter, options.jitter + 1, (options.iterations, 2), generator=generator).tolist()
     with _watched(watched or shared_layers(network), leaving=not watched) as seen:

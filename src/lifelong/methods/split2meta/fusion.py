@@ -144,7 +144,7 @@ def meta_fused(
     shares = Shares(network, bank[-1].head, options.per, slow_share(task) if options.start == "linear" else 0.5)
     learnt: list[Tensor] = list(shares.parameters())
     first, second = [torch.zeros_like(p) for p in learnt], [torch.zeros_like(p) for p in learnt]
-    counts = [torch.zeros(()) for _ in learnt]
+    counts = [torch.zeros((), device="cpu") for _ in learnt]
     constant = {name: torch.full_like(share, slow_share(task)) for name, share in shares().items()}
     with torch.no_grad():
         linear = dream_loss(network, fused(slow, fast, constant), bank).item()
