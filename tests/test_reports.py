@@ -16,7 +16,7 @@ from project import ROOT
 from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Report, Settings, load, settings
-from lifelong.config.reports import PAPER
+from lifelong.config.reports import PAPER, CollectiveOptions
 from lifelong.config.split2meta_reports import MatchedOptions
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
@@ -25,6 +25,7 @@ from lifelong.learning.scores import evaluate
 from lifelong.paper import page
 from lifelong.paper.ari.words import PROTOCOLS
 from lifelong.paper.cells import read_csv, write_csv
+from lifelong.paper.collective import METRICS as SKILL_METRICS
 from lifelong.paper.figures.importance_density import importances
 from lifelong.paper.figures.parameter_distance import moved
 from lifelong.paper.quantities import METRICS
@@ -265,6 +266,22 @@ def made_up(report: Report, values: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def made_up_json(found: Settings, report: Report) -> dict[str, Any]:
+    """A claim, and for SKILL's reports values by seed."""
+    values = [0.5, 1.0, 1.5]
+    told: dict[str, Any] = {"claims": [{"statement": "s", "verdict": "trend only", "numbers": "1"}]}
+    told |= {"orderings": [{"claim": "c", "printed": "p", "ours": "o", "verdict": "v"}]}
+    if isinstance(report.options, CollectiveOptions):
+        collective = found.skill.collective(report.options.collective)
+        told["variants"] = {variant: dict.fromkeys(SKILL_METRICS, values) for variant in collective.variants}
+        learners = [*(collective.baselines.learners if collective.baselines else ())]
+        both = {"told": values, "free": values}
+        told["learners"] = dict.fromkeys([*learners, *(f"SKILL {variant}" for variant in collective.variants)], both)
+        told["pairs"] = {"reused": values, "random": values}
+        told["names"] = dict.fromkeys(["none", "same name", "cosine > 0.9", "cosine > 0.95"], values)
+    return told
+
+
 @pytest.fixture(scope="module")
 def shipped() -> Settings:
     return load(ROOT / "params.yaml")
@@ -285,7 +302,7 @@ def rendered_pages(found: Settings, sections: Collection[str], values: dict[str,
     for name, report in wanted.items():
         columns = ["row", "protocol", "metric", "x", *usual]
         write_csv(layout.report(name, "csv"), columns, made_up(report, usual), ".4f")
-        write_json(layout.report(name, "json"), {"claims": [{"statement": "s", "verdict": "trend only", "numbers": "1"}]})
+        write_json(layout.report(name, "json"), made_up_json(found, report))
     pages = {name: report for name, report in wanted.items() if report.kind_name == "page"}
     for report in pages.values():
         page.write(found, report)

@@ -68,12 +68,13 @@ def test_a_collective_is_shown_as_its_files_say(place: Path) -> None:
     settings = collective_settings()
     collective.write(settings, settings.report("tiny/all"))
     scores = [read_json(layout.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
-    means = read_json(layout.report("tiny/all", "json"))
+    told = read_json(layout.report("tiny/all", "json"))
     for variant in VARIANTS:
         final = [100 * float(np.mean(one[variant]["final"][-1])) for one in scores]
         oracle = [100 * float(np.mean(one[variant]["oracle"])) for one in scores]
         assert cells("all", variant)[1:3] == [spread(final), spread(oracle)]
-        assert means[f"{variant}/final"] == pytest.approx(np.mean(final), abs=1e-3)
+        assert told["variants"][variant]["final"] == pytest.approx(final)
+        assert told["variants"][variant]["oracle"] == pytest.approx(oracle)
     assert "Banks of N = 1, 3 agents: 24 compared, all the same for a seed and variant; 0 packets refused." in text("all")
     table = rows_of("all")
     assert len(table) == len(VARIANTS) * TASKS
@@ -166,8 +167,9 @@ def test_learners_stand_beside_the_variants_under_the_same_protocols(place: Path
 def test_the_paper_orders_the_worst_variant_untold_above_every_baseline_told(place: Path) -> None:
     settings = collective_settings()
     skill_baselines.write(settings, settings.report("tiny/learners"))
-    means = read_json(layout.report("tiny/learners", "json"))
-    worst = min((f"SKILL {variant}" for variant in VARIANTS), key=lambda line: means[f"{line}/free"])
+    told = read_json(layout.report("tiny/learners", "json"))
+    worst = min((f"SKILL {variant}" for variant in VARIANTS), key=lambda line: np.mean(told["learners"][line]["free"]))
+    assert [one["claim"] for one in told["orderings"]] == [f"{worst} above {label}" for label in ("EWC", "PSP")]
     for label in ("EWC", "PSP"):
         assert cells("learners", f"{worst} above {label}")[-1] in ("trend only", "contradicted", "no difference")
     assert not any(line.startswith(f"| {worst} above One") for line in text("learners").splitlines())

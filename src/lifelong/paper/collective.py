@@ -15,7 +15,7 @@ from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill import Collective, Skill
 from lifelong.paper import head2toe
 from lifelong.paper.collective_figures import draw
-from lifelong.paper.markdown import machine, table
+from lifelong.paper.markdown import machine, orderings_table, table
 from lifelong.stages import biased_heads
 
 NOTES = """\
@@ -56,7 +56,8 @@ def write(settings: Settings, report: Report) -> None:
     ]
     curves = {v: {k: np.mean([one[k] for one in measured], 0) for k in _CURVES} for v, measured in found.items()}
     write_text(layout.report(report.name, "csv"), _csv(tasks, curves))
-    write_json(layout.report(report.name, "json"), _means(rows))
+    by_seed = {v: {metric: [float(one[metric]) for one in measured] for metric in METRICS} for v, measured in found.items()}
+    write_json(layout.report(report.name, "json"), {"variants": by_seed, "orderings": _orderings(rows)})
     draw(layout.report(report.name, "png"), report.title, tasks, curves)
     parts = [
         f"# {report.title}\n",
@@ -75,10 +76,6 @@ def write(settings: Settings, report: Report) -> None:
         f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",
     ]
     write_text(layout.report(report.name, "md"), "\n".join(parts))
-
-
-def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
-    return {f"{row['variant']}/{row['metric']}": round(float(row["mean"]), 4) for row in rows}
 
 
 _CURVES = ("first_curve", "mapper_curve", "final_curve", "normalised_matrix", "mapper_tasks", "oracle_tasks", "final_tasks")
@@ -128,10 +125,10 @@ def _shown(row: dict[str, Any]) -> str:
     return f"{row['mean']:.2f}" + ("" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.2f}")
 
 
-def _claims(rows: list[dict[str, Any]]) -> list[str]:
+def _orderings(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """The paper's orderings on our tasks: held when the difference exceeds the larger deviation over the seeds."""
     cells = {(row["variant"], row["metric"]): row for row in rows}
-    body = []
+    found = []
     for claim, (metric, better, worse, printed) in CLAIMS.items():
         if (better, metric) not in cells or (worse, metric) not in cells:
             continue
@@ -142,11 +139,17 @@ def _claims(rows: list[dict[str, Any]]) -> list[str]:
             verdict = "one seed: not judged"
         else:
             verdict = "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
-        body.append([claim, printed, f"{_shown(high)} against {_shown(low)}", verdict])
-    if not body:
+        ours = f"{_shown(high)} against {_shown(low)}"
+        found.append({"claim": claim, "printed": printed, "ours": ours, "verdict": verdict})
+    return found
+
+
+def _claims(rows: list[dict[str, Any]]) -> list[str]:
+    found = _orderings(rows)
+    if not found:
         return []
     text = "The printed numbers are of 102 other tasks, 5,033 classes and another backbone: only orderings can be checked.\n"
-    return ["## The paper's orderings on these tasks\n", table(["Claim", "Printed", "Ours", "Verdict"], body), text]
+    return ["## The paper's orderings on these tasks\n", orderings_table(found), text]
 
 
 def _trend(curves: dict[str, Any]) -> list[str]:

@@ -14,6 +14,9 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 - `tally(report, label, metric=)`: under which protocols it is more, less or undecided;
 - `counts(*reports)`: how many verdicts there are of each kind, cells that are doubtful in themselves left out;
 - `doubts(*reports)`: how many those are;
+- `spread(report, path)`: mean ± deviation of the values by seed at a path of the report's JSON, `variants/MAHA/final`;
+- `mean(report, path)`: their mean as a number, to compare;
+- `orderings(report)`: which of two things the paper has ahead of which, our numbers and verdicts;
 - `image(report)`, `link(report)`: the figure, and a link to the report, by its title.
 """
 
@@ -23,8 +26,10 @@ import functools
 import inspect
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import jinja2
+import numpy as np
 
 from lifelong import layout
 from lifelong.artifacts import read_json, write_text
@@ -35,7 +40,7 @@ from lifelong.paper.cells import Cell, read_csv
 from lifelong.paper.claims import Finding
 from lifelong.paper.figures.paired import decided, interval
 from lifelong.paper.figures.publish import findings_table
-from lifelong.paper.markdown import table
+from lifelong.paper.markdown import orderings_table, table
 from lifelong.paper.quantities import QUANTITIES, shown
 
 VERDICTS = ("reproduced", "trend only", "within noise", "contradicted", "not attempted")
@@ -151,6 +156,22 @@ class Numbers:
         """How many printed cells are doubtful in themselves."""
         return sum(doubted for report in reports for _, doubted in self._verdicts(report))
 
+    def spread(self, report: str, path: str) -> str:
+        """`72.80 ± 0.51` of values by seed."""
+        values = self._by_seed(report, path)
+        return f"{np.mean(values):.2f}" + (f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else " (n = 1)")
+
+    def mean(self, report: str, path: str) -> float:
+        """The mean of values by seed."""
+        return float(np.mean(self._by_seed(report, path)))
+
+    def orderings(self, report: str) -> str:
+        """A table of the report's orderings."""
+        found = self._json(report).get("orderings")
+        if not found:
+            raise UserError(f"orderings: report {report!r} has none")
+        return orderings_table(found)
+
     def image(self, report: str) -> str:
         found = self._report(report)
         if "png" not in found.kind.writes:
@@ -188,6 +209,21 @@ class Numbers:
         line = self._line(report, f"{label}, {protocol}", metric, PROTOCOL, None)
         deviation = float(line["deviation"]) if line["deviation"] else None
         return Cell(line["row"], metric, float(line["mean"]), deviation, int(line["n"]))
+
+    def _json(self, report: str) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(layout.report(self._report(report).name, "json"))
+        return found
+
+    def _by_seed(self, report: str, path: str) -> list[float]:
+        found: Any = self._json(report)
+        for key in path.split("/"):
+            if not isinstance(found, dict) or key not in found:
+                known = did_you_mean(key, found) if isinstance(found, dict) else "nothing is below it"
+                raise UserError(f"report {report!r} has no {path!r}: {key!r} is unknown; {known}")
+            found = found[key]
+        if not isinstance(found, list):
+            raise UserError(f"report {report!r}: {path!r} is no list of values by seed")
+        return found
 
     def _claims(self, report: str) -> list[dict[str, str]]:
         found = self._report(report)

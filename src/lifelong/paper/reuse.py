@@ -48,9 +48,16 @@ def write(settings: Settings, report: Report) -> None:
     ]
     write_text(layout.report(report.name, "md"), "\n".join(parts))
     write_text(layout.report(report.name, "csv"), _csv(curves))
-    last = {kind: round(100 * float(curve[:, -1].mean()), 3) for kind, curve in curves.items()}
-    write_json(layout.report(report.name, "json"), {"pairs": last, "names": _means(found)})
+    pairs = {kind: [_last(one["pairs"], kind) for one in found] for kind in curves}
+    rules = found[0]["names"]["accuracy"]
+    names = {rule: [100 * float(np.mean(one["names"]["accuracy"][rule])) for one in found] for rule in rules}
+    write_json(layout.report(report.name, "json"), {"pairs": pairs, "names": names})
     _draw(layout.report(report.name, "png"), curves)
+
+
+def _last(pairs: list[dict[str, Any]], kind: str) -> float:
+    """Mean accuracy of all pairs after the last epoch, in percent."""
+    return 100 * float(np.mean([pair[kind][-1] for pair in pairs]))
 
 
 def _means(found: list[dict[str, Any]]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from lifelong.config import Report, Settings
 from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill import Collective
 from lifelong.errors import UserError
-from lifelong.paper.markdown import machine, table
+from lifelong.paper.markdown import machine, orderings_table, table
 from lifelong.paper.verdicts import PRINTED
 
 NOTES = """\
@@ -71,7 +71,7 @@ def write(settings: Settings, report: Report) -> None:
     }
     lines = [*_variants(collective, scores), *_learners(collective, found, len(tasks))]
     write_text(layout.report(report.name, "csv"), _csv(lines, tasks))
-    write_json(layout.report(report.name, "json"), _means(lines))
+    write_json(layout.report(report.name, "json"), {"learners": _by_seed(lines), "orderings": _orderings(lines)})
     _draw(layout.report(report.name, "png"), report.title, lines, tasks)
     notes = NOTES.format(
         hidden=", ".join(map(str, budget.hidden)),
@@ -160,7 +160,7 @@ def shown(values: np.ndarray) -> str:
     return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
 
 
-def _claims(lines: Sequence[Line]) -> list[str]:
+def _orderings(lines: Sequence[Line]) -> list[dict[str, str]]:
     """Printed: every variant of SKILL, not told, is above every baseline, told. Judged by the worst variant."""
     variants = [line for line in lines if line.ours and line.printed is not None and line.free is not None]
     learners = [line for line in lines if not line.ours and line.printed is not None]
@@ -168,14 +168,26 @@ def _claims(lines: Sequence[Line]) -> list[str]:
         return []
     ours = [(measures(line.free)["accuracy"], line) for line in variants if line.free is not None]
     worst, line = min(ours, key=lambda pair: float(pair[0].mean()))
-    body = []
+    found = []
     for other in learners:
         accuracy = measures(other.told)["accuracy"]
-        printed = f"{line.printed:.2f} against {other.printed:.2f}"
-        verdict = judged(worst, accuracy)
-        body.append([f"{line.label} above {other.label}", printed, f"{shown(worst)} against {shown(accuracy)}", verdict])
+        found.append(
+            {
+                "claim": f"{line.label} above {other.label}",
+                "printed": f"{line.printed:.2f} against {other.printed:.2f}",
+                "ours": f"{shown(worst)} against {shown(accuracy)}",
+                "verdict": judged(worst, accuracy),
+            }
+        )
+    return found
+
+
+def _claims(lines: Sequence[Line]) -> list[str]:
+    found = _orderings(lines)
+    if not found:
+        return []
     text = "The worst variant of SKILL, not told the task, against baselines that are told; only orderings can be checked.\n"
-    return ["## The paper's orderings on these tasks\n", table(["Claim", "Printed", "Ours", "Verdict"], body), text]
+    return ["## The paper's orderings on these tasks\n", orderings_table(found), text]
 
 
 def judged(high: np.ndarray, low: np.ndarray) -> str:
@@ -200,13 +212,14 @@ def _choices(found: dict[str, list[dict[str, Any]]]) -> list[str]:
     return ["## Options chosen, seed 0\n", table(["Learner", "Options", "Validation, first tasks", ""], body)]
 
 
-def _means(lines: Sequence[Line]) -> dict[str, float]:
-    found = {}
-    for line in lines:
-        for how, r in (("told", line.told), ("free", line.free)):
-            if r is not None:
-                found[f"{line.label}/{how}"] = round(float(measures(r)["accuracy"].mean()), 4)
-    return found
+def _by_seed(lines: Sequence[Line]) -> dict[str, dict[str, list[float]]]:
+    """Accuracies after all tasks of every learner, the task told and not."""
+    return {
+        line.label: {
+            how: measures(r)["accuracy"].tolist() for how, r in (("told", line.told), ("free", line.free)) if r is not None
+        }
+        for line in lines
+    }
 
 
 def _curves(r: np.ndarray) -> dict[str, np.ndarray]:
