@@ -69,6 +69,7 @@ reports:
     table:
       {title: Table, experiments: {Fine-tuning: finetune, ANPyC: anpyc, Joint: joint},
        options: {printed: anpyc-table-1}}
+    smaller: {title: Smaller, experiments: {ANPyC: anpyc}, options: {printed: anpyc-table-1, scale: smaller}}
 """
 
 
@@ -125,6 +126,11 @@ def test_the_same_results_give_the_same_bytes(project: Settings) -> None:
         before = {suffix: layout.report(name, suffix).read_bytes() for suffix in ("md", *report.kind.writes)}
         write(project, name)
         assert before == {suffix: layout.report(name, suffix).read_bytes() for suffix in before}
+
+
+def test_another_scale_is_shown_and_not_judged(project: Settings) -> None:
+    assert {line["verdict"] for line in lines("smaller") if line["printed_mean"]} == {"not attempted"}
+    assert "the network, the tasks or the budget are smaller" in layout.report("demo/smaller", "md").read_text()
 
 
 def test_curves_hold_the_accuracy_on_the_tasks_seen(project: Settings) -> None:

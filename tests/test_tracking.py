@@ -29,8 +29,11 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["lifelong.tracking", "mlflow.store.tracking.sqlalchemy_store"])
 
 
-def make_settings(seeds: list[int] | int = 2, strength: float = 15, scenario: str = "digits-3") -> Settings:
-    """EWC and a joint learner on three tasks, and experiments for eight writers."""
+def make_settings(
+    seeds: list[int] | int = 2, strength: float = 15, scenario: str = "digits-3", grid: list[float] | None = None
+) -> Settings:
+    """EWC, its strength given or chosen, and a joint learner on three tasks, and experiments for eight writers."""
+    options = {"options": {"strength": strength}} if grid is None else {"grid": {"options": {"strength": grid}}}
     split = {"dataset": "digits", "kind": "split", "tasks": TASKS, "classes_per_task": 2, "validation": {"first": 9}}
     usual = {"scenario": scenario, "network": "small", "training": "short"}
     return settings(
@@ -39,7 +42,7 @@ def make_settings(seeds: list[int] | int = 2, strength: float = 15, scenario: st
             "networks": {"small": {"kind": "mlp", "hidden": [4], "initialisation": "truncated-normal"}},
             "training": {"short": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2}},
             "experiments": {
-                "ewc": {**usual, "method": "ewc", "options": {"strength": strength}, "seeds": seeds, "joint": "joint"},
+                "ewc": {**usual, "method": "ewc", **options, "seeds": seeds, "joint": "joint"},
                 "joint": {**usual, "method": "joint", "seeds": [0, 1, 2]},
                 **{name: {**usual, "method": "finetune", "seeds": 1} for name in WRITERS},
             },
@@ -172,6 +175,14 @@ def test_the_runs_hold_what_the_files_say(tracked: Settings) -> None:
     assert parent.metrics["std/n"] == 2
     assert not Path("mlartifacts").exists()
     assert not Path("mlruns").exists()
+
+
+def test_options_chosen_from_a_grid_are_the_runs_parameters(tracked: Settings) -> None:
+    gridded = make_settings(grid=[1, 30])
+    write_json(layout.chosen("ewc"), {"options": {"strength": 30.0}, "varied": ["strength"], "candidates": []})
+    make_files(gridded.experiment("ewc"))
+    track(gridded, gridded.experiment("ewc"))
+    assert {run.data.params["options.strength"] for run in runs().values()} == {"30.0"}
 
 
 def test_acc_of_a_seed_is_a_curve_that_ends_in_the_result(tracked: Settings) -> None:

@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from lifelong import layout
 from lifelong.artifacts import file_digest, json_digest, missing, read_info, read_json, write_json
+from lifelong.choice import with_choice
 from lifelong.config import Experiment, Settings
 from lifelong.errors import UserError
 from lifelong.metrics import acc, bwt, matrix
@@ -125,7 +126,8 @@ def bring(uri: str, home: Home, owner: str, records: Sequence[Record], receipt: 
 
 
 def _records(experiment: Experiment) -> list[Record]:
-    """The experiment's own record, then those of its seeds."""
+    """The experiment's own record, then those of its seeds; options chosen from a grid as they were chosen."""
+    experiment = with_choice(experiment)
     summary = _summary(experiment)
     scores = [read_json(layout.scores(experiment.name, seed)) for seed in experiment.seeds]
     own = Record(

@@ -22,6 +22,7 @@ class ComparisonOptions(Section):
     """Experiments side by side in one table."""
 
     printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
+    scale: Literal["printed", "smaller"] = "printed"  # smaller: another network or fewer tasks, so its values are not judged
 
 
 class ProtocolsOptions(Section):

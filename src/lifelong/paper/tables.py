@@ -32,6 +32,11 @@ when it is not, but lies on the same side of fine-tuning's as the printed one do
 *contradicted* otherwise. A printed value marked † is doubtful in itself, as said below the table.
 """
 
+SMALLER = """\
+Verdict: *not attempted*, since the network, the tasks or the budget are smaller than those of the printed values. A printed
+value marked † is doubtful in itself, as said below the table.
+"""
+
 
 def write(settings: Settings, report: Report) -> None:
     """Write reports/<name>.md, .csv and .json from the summaries of the report's experiments."""
@@ -64,7 +69,10 @@ def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
                     **found,
                 }
                 target = printed.get((row, metric)) if protocol == "task_incremental" else None
-                cells.append(cell | (_judged(found, target, summaries, printed, metric) if target else {}))
+                if target is not None:
+                    cell |= _judged(found, target, summaries, printed, metric)
+                    cell["verdict"] = "not attempted" if report.options.scale == "smaller" else cell["verdict"]
+                cells.append(cell)
     return cells
 
 
@@ -124,6 +132,8 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
         parts.append(f"## {protocol.replace('_', '-').capitalize()}\n\n{table(header, body)}")
     judged = [c for c in cells if "verdict" in c]
     if judged:
+        assert isinstance(report.options, ComparisonOptions)
+        words = SMALLER if report.options.scale == "smaller" else VERDICTS
         header = ["Method", "Metric", "Ours", "Printed", "Difference", "Verdict"]
         body = [
             [
@@ -137,7 +147,7 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
             for c in judged
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
-        parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{VERDICTS}\n{doubts}")
+        parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
     parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
     header = ["Row", "Experiment in params.yaml", "Seeds", "Epochs a task", "Dropout at test", "Options"]
     parts.append(table(header, [[row, *_settings(summary)] for row, summary in summaries.items()]))
