@@ -37,10 +37,10 @@ class _Kept(torch.autograd.Function):
 
 
 def mask_of(scores: Tensor, kept: float) -> Tensor:
-    """1 at the round(kept * size) largest scores, else 0."""
-    mask = torch.zeros_like(scores)
-    mask.view(-1)[scores.flatten().topk(round(kept * scores.numel())).indices] = 1
-    return mask
+    """1 at the round(kept * size) largest scores, and at any that equals the least of them, else 0."""
+    left_out = scores.numel() - round(kept * scores.numel())
+    least = scores.flatten().kthvalue(left_out + 1).values if left_out < scores.numel() else math.inf
+    return (scores >= least).to(scores.dtype)
 
 
 class MaskedLinear(nn.Module):
