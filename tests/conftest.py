@@ -22,6 +22,8 @@ from lifelong.learning.job import Job, State
 from lifelong.stages import stages_of
 
 torch.set_num_threads(1)
+with torch.device("cpu"):
+    torch.zeros(())  # the first such block notes torch's constructors; later some tests replace one
 hypothesis.settings.register_profile(
     "tiny", deadline=None, max_examples=40, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
