@@ -1,22 +1,20 @@
-"""What Split2MetaFusion's parts cost on this machine, with PreAct-ResNet-18, in processor time taken in turn.
+"""What Split2MetaFusion's parts cost, with PreAct-ResNet-18, each in turn on one thread.
 
-    python benchmarks/split2meta.py [--width 16] [--rounds 5]
+    python benchmarks/split2meta.py [--width 16] [--quick] [--output reports/benchmarks/split2meta]
 
-Images are random bytes of CIFAR's shape, one thread. A projected step keeps the share of each layer's directions that is
+Images are random bytes of CIFAR's shape. A projected step keeps the share of each layer's directions that is
 said: few, as NSP's released threshold does in deep layers, or half, the dearest share.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import torch
+from common import Row, Times, machine, output_option, quick_option, report, timed, use_one_thread
 
 from lifelong.config.networks import PreActResNetNetwork
 from lifelong.config.schema import Training
@@ -32,7 +30,6 @@ from lifelong.methods.split2meta.null_space import Subspace, kept_subspace
 from lifelong.methods.split2meta.projection import ProjectedUpdates
 from lifelong.networks.base import Network
 from lifelong.networks.preact_resnet import build
-from lifelong.paper.markdown import machine, table
 from lifelong.progress import Progress
 
 SHAPE, CLASSES, BATCH, BATCHES = (3, 32, 32), 10, 32, 4
@@ -84,27 +81,16 @@ def epoch(network: Network, split: Split, hook: StepHook) -> Callable[[], None]:
     return run
 
 
-def seconds(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median processor seconds of each action, all in turn; the first round warms up."""
-    found: dict[str, list[float]] = {name: [] for name in actions}
-    for number in range(rounds + 1):
-        for name, action in actions.items():
-            start = time.process_time()
-            action()
-            if number:
-                found[name].append(time.process_time() - start)
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
-@click.command()
+@click.command(help=__doc__)
 @click.option("--width", default=16, show_default=True, help="Channels of the network's first stage; 64 is the whole one.")
-@click.option("--rounds", default=5, show_default=True)
-def main(width: int, rounds: int) -> None:
-    """Print the table."""
-    torch.set_num_threads(1)
+@quick_option
+@output_option
+def main(width: int, quick: bool, output: Path | None) -> None:
+    use_one_thread()
     keep_freed_memory()
+    where = machine()
     torch.manual_seed(0)
-    network, split = network_of(width), images()
+    network, split = network_of(1 if quick else width), images()
     moments = feature_moments(network.eval(), split, BATCH, NspSpace(threshold=1e-3))
     settings = Dreams(images=100, iterations=1)
     statistics_ = running_statistics(network)
@@ -117,26 +103,21 @@ def main(width: int, rounds: int) -> None:
         options = TpnspSpace(threshold=1e-3)
         preference_moments(network.eval(), split, 0, BATCH, options, torch.Generator().manual_seed(2))
 
-    found = seconds(
-        {
-            "plain epoch": epoch(network, split, StepHook()),
-            "projected epoch, 2 % kept": epoch(network, split, ProjectedUpdates(random_subspaces(network, 0.02), {})),
-            "projected epoch, half kept": epoch(network, split, ProjectedUpdates(random_subspaces(network, 0.5), {})),
-            "NSP moments, batch-mean": lambda: feature_moments(network.eval(), split, BATCH, NspSpace(threshold=1e-3)),
-            "TPNSP moments, per-batch": preferences,
-            "one iteration of 100 dreams": dreamt,
-        },
-        rounds,
-    )
-    found["eigen-decompositions of all layers"] = seconds(
-        {"all": lambda: [kept_subspace(moment, "energy", 1e-3) for moment in moments.values()]}, 1
-    )["all"]
-    plain = found["plain epoch"]
+    actions: dict[str, Callable[[], object]] = {
+        "plain epoch": epoch(network, split, StepHook()),
+        "projected epoch, 2 % kept": epoch(network, split, ProjectedUpdates(random_subspaces(network, 0.02), {})),
+        "projected epoch, half kept": epoch(network, split, ProjectedUpdates(random_subspaces(network, 0.5), {})),
+        "NSP moments, batch-mean": lambda: feature_moments(network.eval(), split, BATCH, NspSpace(threshold=1e-3)),
+        "TPNSP moments, per-batch": preferences,
+        "one iteration of 100 dreams": dreamt,
+        "eigen-decompositions of all layers": lambda: [kept_subspace(m, "energy", 1e-3) for m in moments.values()],
+    }
+    plain, *others = actions
+    times = Times({name: timed(action) for name, action in actions.items()}, 1 if quick else 7)
     parameters = sum(p.numel() for p in network.parameters())
-    click.echo(f"PreAct-ResNet-18, width {width}, {parameters:,} parameters, {BATCHES} batches of {BATCH}, one thread.")
-    click.echo(f"Machine: {machine()}; load {os.getloadavg()[0]:.1f}.\n")
-    body = [[name, f"{value:.3f}", f"{value / plain:.2f}"] for name, value in found.items()]
-    click.echo(table(["Part", "Processor seconds", "Of a plain epoch"], body))
+    told = [Row(plain, f"{parameters:,} parameters, {BATCHES} batches of {BATCH}", times.seconds(plain), "s")]
+    told += [Row(name, "of a plain epoch", times.ratio(name, plain), "times") for name in others]
+    report(output, quick, where, told)
 
 
 if __name__ == "__main__":

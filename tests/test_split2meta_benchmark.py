@@ -1,4 +1,4 @@
-"""The benchmark's pieces; its timings decide nothing here."""
+"""What the benchmark of Split2MetaFusion is made of."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import pytest
 import torch
 
 
-def test_every_part_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_projected_epoch_is_one_of_the_named_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     benchmark = importlib.import_module("split2meta")
     network = benchmark.network_of(1)
     spaces = benchmark.random_subspaces(network, 0.5)
     assert spaces["stem"].basis.shape == (27, 14)
     before = [parameter.clone() for parameter in network.parameters()]
-    times = benchmark.seconds(
-        {"epoch": benchmark.epoch(network, benchmark.images(), benchmark.ProjectedUpdates(spaces, {}))}, 1
-    )
-    assert times["epoch"] > 0
+    benchmark.epoch(network, benchmark.images(), benchmark.ProjectedUpdates(spaces, {}))()
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
