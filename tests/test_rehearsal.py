@@ -27,9 +27,9 @@ from lifelong.learning.exemplars import of_task
 from lifelong.learning.flat import flat, put
 from lifelong.learning.job import Job, weights
 from lifelong.learning.losses import cross_entropy_over_tasks, slice_cross_entropy
+from lifelong.learning.rehearsal import replaying
 from lifelong.methods.baselines import agem, gem, icarl
 from lifelong.methods.baselines.agem import deflected
-from lifelong.methods.baselines.er import replaying
 from lifelong.methods.baselines.gem import projected
 
 LOGITS = torch.randn(7, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

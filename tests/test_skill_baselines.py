@@ -183,25 +183,6 @@ def test_fewer_images_than_asked_are_all_kept() -> None:
     assert len(memory["labels"]) == len(job.task.train)
 
 
-def test_replay_is_one_mean_over_the_batch_and_as_many_old_images() -> None:
-    tasks = three()
-    memory = replay.Features(tasks.tasks[0].train.images[:5], tasks.tasks[0].train.targets[:5])
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def loss(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        seen.append((images, labels))
-        return images.sum()
-
-    x, y = tasks.tasks[1].train.images[:7], tasks.tasks[1].train.targets[:7]
-    replay.replaying(loss, memory, 3)(x, y)
-    images, labels = seen[0]
-    assert torch.equal(images[:7], x)
-    assert torch.equal(labels[:7], y + 3)
-    assert len(images) == 14
-    for row, label in zip(images[7:], labels[7:], strict=True):
-        assert any(torch.equal(row, memory.images[k]) and label == memory.targets[k] for k in range(5))
-
-
 # How learners are run and judged
 
 

@@ -5,7 +5,11 @@ State: `memory` beside the network, see `lifelong.learning.exemplars`.
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from lifelong.config.methods import RehearsalOptions
+from lifelong.data.tensors import Split
 from lifelong.learning.evaluation import features
 from lifelong.learning.exemplars import Memory, grown
 from lifelong.learning.fit import Objective
@@ -36,3 +40,16 @@ def rehearsal_objective(job: Job, network: Network) -> Objective:
 def all_names(network: Network) -> list[str]:
     """Names of all parameters: the heads of earlier tasks go on learning from the memory."""
     return [name for name, _ in network.named_parameters()]
+
+
+def replaying(loss: Objective, memory: Split | None, offset: int) -> Objective:
+    """`loss` of a batch and of as many images drawn from the memory, with replacement; one mean over both."""
+
+    def objective(images: Tensor, targets: Tensor) -> Tensor:
+        labels = targets + offset
+        if memory is not None:
+            old_images, old_labels = memory.batch(torch.randint(len(memory), (len(images),)))
+            images, labels = torch.cat([images, old_images]), torch.cat([labels, old_labels])
+        return loss(images, labels)
+
+    return objective

@@ -7,13 +7,10 @@ is joined by as many images drawn from it (Chaudhry et al. 2019); L = mean over 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from lifelong.config.skill_baselines import ReplayOptions
-from lifelong.data.tensors import Split
-from lifelong.learning.fit import Objective
 from lifelong.learning.job import Job, State, weights
-from lifelong.learning.rehearsal import all_names, rehearsal_objective
+from lifelong.learning.rehearsal import all_names, rehearsal_objective, replaying
 from lifelong.methods.skill.baselines.data import Features
 from lifelong.randomness import generator
 
@@ -43,16 +40,3 @@ def remember(job: Job, state: State) -> State:
     before = state["memory"]
     memory = {name: torch.cat([before[name], tensor]) if before else tensor for name, tensor in found.items()}
     return {"network": state["network"], "memory": memory}
-
-
-def replaying(loss: Objective, memory: Split | None, offset: int) -> Objective:
-    """`loss` of a batch and of as many images drawn from the memory, with replacement, labels numbered over the tasks."""
-
-    def objective(images: Tensor, targets: Tensor) -> Tensor:
-        labels = targets + offset
-        if memory is not None:
-            old_images, old_labels = memory.batch(torch.randint(len(memory), (len(images),)))
-            images, labels = torch.cat([images, old_images]), torch.cat([labels, old_labels])
-        return loss(images, labels)
-
-    return objective
