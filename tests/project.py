@@ -8,9 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+POLL = 0.05  # seconds: far shorter than what is waited for, and no load
 
 TINY = """
 scenarios:
@@ -155,3 +158,11 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     """kill -9 of the whole process group."""
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for what other processes do and tell nobody of: files they write, their own end. Asked often, bounded once."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(POLL)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from project import Project, kill_group
+from project import Project
 
 from lifelong.artifacts import read_tensors
 
@@ -130,21 +129,30 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(
 LEARNT = [f"{BASE}/task-0/taught.safetensors", f"{BASE}/task-0/biased-biases.safetensors"]
 
 
-def kill_when(project: Project, happened: Callable[[], bool]) -> None:
-    """Start teaching and kill -9 all of it once something has happened, or at most when all is done."""
-    process = project.start("snakemake", "--cores", "2", *LEARNT)
-    while not happened() and process.poll() is None:
-        time.sleep(0.002)
-    if process.poll() is None:
-        kill_group(process)
-    process.wait()
+def killed_at(project: Project, checkpoint: str) -> None:
+    """Run until a job writes its first checkpoint of this name, which there kills Snakemake's group and itself."""
+    source, end = "src/lifelong/learning/checkpoints.py", "        self._written = time.monotonic()\n"
+    kill = f"""\
+        if name == {checkpoint!r}:
+            import signal
+
+            os.killpg(int(os.environ["LIFELONG_UNDER_SNAKEMAKE"]), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+    project.edit(source, end, end + kill)  # no result depends on this module
+    project.run("snakemake", "--cores", "2", *LEARNT, expect=-signal.SIGKILL)
+    project.edit(source, kill, "")
 
 
 def test_killed_in_features_and_in_teaching_it_ends_with_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     project = Project(tmp_path, PARAMS)
     checkpoints = project.folder / "results/.checkpoints"
-    kill_when(project, lambda: any(checkpoints.glob("*/00000.safetensors")))
-    kill_when(project, lambda: any(checkpoints.glob("*/head.safetensors")))
+    killed_at(project, "00000")
+    assert list(checkpoints.glob("*/00000.safetensors"))
+    assert not (project.folder / "data/features/random/all/digits-test.safetensors").exists()
+    killed_at(project, "head")
+    assert list(checkpoints.glob("*/head.safetensors"))
+    assert not (project.folder / LEARNT[1]).exists()
     project.snakemake(*LEARNT)
     found = project.digests()
     assert set(LEARNT) < set(found)

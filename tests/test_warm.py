@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from project import Project
+from project import Project, eventually
 
 from lifelong.supervision import UNDER_SNAKEMAKE
 from lifelong.warm.client import run_warm
@@ -66,13 +65,6 @@ class Warm:
         asked = self.start(*LONG)
         eventually(lambda: len(self.processes()) == 2 and list((self.project.folder / "results/.checkpoints").glob("*/*")))
         return asked, self.processes()[1]
-
-
-def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture

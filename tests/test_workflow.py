@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 from kill_and_resume import TARGET, differences, disturbed
-from project import Project, kill_group
+from project import Project, eventually, kill_group
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
@@ -88,9 +87,8 @@ def test_a_living_snakemake_keeps_its_lock(tmp_path: Path) -> None:
     project = Project(tmp_path)
     first = project.start("snakemake", "--cores", "1", TARGET)
     try:
-        while not list((project.folder / ".snakemake/locks").glob("*")):
-            assert first.poll() is None
-            time.sleep(0.1)
+        eventually(lambda: first.poll() is not None or list((project.folder / ".snakemake/locks").glob("*")))
+        assert first.poll() is None
         assert "LockException" in project.snakemake(TARGET, expect=1)
         assert first.poll() is None
     finally:
@@ -111,15 +109,11 @@ def test_a_job_ends_with_its_snakemake(tmp_path: Path) -> None:
         return False
 
     try:
-        while not running():
-            assert process.poll() is None
-            time.sleep(0.1)
+        eventually(lambda: process.poll() is not None or running())
+        assert process.poll() is None
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 20
-        while running() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not running()
+        eventually(lambda: not running(), 20)
     finally:
         with contextlib.suppress(ProcessLookupError):
             kill_group(process)
