@@ -11,7 +11,7 @@ from lifelong.config.methods import STAGES
 from lifelong.config.reports import REPORT_KINDS
 from lifelong.config.segmentation import SEGMENTATION_STAGES
 from lifelong.errors import UserError
-from lifelong.tracking import public_uri
+from lifelong.mlflow_runs import public_uri
 from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock, failures
 
 

@@ -1,25 +1,29 @@
-"""Tiny experiments, data and jobs, and slow restatements of the network and of SGD that several tests share."""
+"""Tiny experiments, data and jobs, slow restatements of the network and of SGD, and MLflow, that several tests share."""
 
 from __future__ import annotations
 
 import importlib
 import math
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import numpy as np
+import pytest
 import torch
+import tracked_files
 from torch import Tensor
 
 from lifelong import config
-from lifelong.config import Experiment
+from lifelong.config import Experiment, Settings
 from lifelong.data.tensors import Split, Task
 from lifelong.device import placed
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
 from lifelong.stages import stages_of
+from lifelong.tracking import track
 
 torch.set_num_threads(1)
 with torch.device("cpu"):
@@ -166,3 +170,34 @@ def assert_close(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], ab
 def identical(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     """The same names with the same bits."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without runs; its making takes seconds, so most tests copy it."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        tracked_files.client(str(database))
+    return database
+
+
+@pytest.fixture
+def untracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and no address of MLflow in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    return tmp_path
+
+
+@pytest.fixture
+def tracked(untracked: Path, empty_database: Path) -> Settings:
+    """EWC with two seeds, tracked once."""
+    shutil.copy(empty_database, untracked / "mlflow.db")
+    chosen = tracked_files.make_settings()
+    tracked_files.make_files(chosen.experiment("joint"))
+    tracked_files.make_files(chosen.experiment("ewc"))
+    track(chosen, chosen.experiment("ewc"))
+    return chosen

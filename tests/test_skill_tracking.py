@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from collectives import LEARNERS, NAME, SEEDS, SIZES, TASKS, VARIANTS, collective_settings, write_collective, write_seed
+from tracked_files import client
 
 from lifelong import layout
 from lifelong.artifacts import file_digest, read_json, write_json
@@ -18,18 +19,9 @@ HOME = "lifelong/skill-three"
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+def place(untracked: Path) -> Path:
     write_collective()
-    return tmp_path
-
-
-def client() -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri="sqlite:///mlflow.db")
+    return untracked
 
 
 def runs() -> dict[str, Any]:

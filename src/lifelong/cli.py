@@ -20,8 +20,8 @@ from lifelong.cli_skill import predict, skill
 from lifelong.config import Settings, load
 from lifelong.config.methods import STAGES
 from lifelong.errors import UserError, did_you_mean
+from lifelong.mlflow_runs import public_uri
 from lifelong.supervision import UNDER_SNAKEMAKE, spent
-from lifelong.tracking import public_uri
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

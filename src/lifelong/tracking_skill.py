@@ -11,10 +11,10 @@ from lifelong import layout
 from lifelong.artifacts import file_digest, missing, read_json
 from lifelong.config import Settings
 from lifelong.config.skill import Collective, Skill
+from lifelong.mlflow_runs import NOTE, PREFIX, Home, Point, Record, bring, flat, known
 from lifelong.paper import skill_baselines
 from lifelong.paper.collective import measures
 from lifelong.paper.own_costs import own_costs
-from lifelong.tracking import NOTE, PREFIX, Home, Point, Record, bring, flat, known
 
 DESCRIPTION = f"""\
 SKILL: one run for each collective of agents (means over its seeds) and, nested in it, one for each seed. The means alone:
