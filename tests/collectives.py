@@ -14,6 +14,15 @@ NAME, TASKS, SEEDS = "tiny", 3, 2
 TASK_NAMES = ["digits-01", "digits-23", "digits-456"]
 VARIANTS = ("GMMC", "MAHA", "BB-MAHA")
 LEARNERS = ("EWC", "One", "Joint", "PSP")
+SMALLEST: dict[str, Any] = {
+    "backbone": "random",
+    "seeds": 1,
+    "agents": [1],
+    "heads": {"linear": {"kind": "linear"}},
+    "mappers": {"gmmc": {"kind": "gmmc"}},
+    "variants": {"GMMC": {"head": "linear", "mapper": "gmmc"}},
+}
+"""A collective, but for the sequence that it learns."""
 SIZES = {"GMMC": 1000, "MAHA": 3000, "BB-MAHA": 3500}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from collectives import SMALLEST
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -287,13 +288,8 @@ def written(**learners: Any) -> config.Settings:
                 },
                 "collectives": {
                     "tiny": {
+                        **SMALLEST,
                         "sequence": "three",
-                        "backbone": "random",
-                        "seeds": 1,
-                        "agents": [1],
-                        "heads": {"linear": {"kind": "linear"}},
-                        "mappers": {"gmmc": {"kind": "gmmc"}},
-                        "variants": {"GMMC": {"head": "linear", "mapper": "gmmc"}},
                         "baselines": {
                             "hidden": [HIDDEN],
                             "epochs": 2,

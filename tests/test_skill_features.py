@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from collectives import SMALLEST
 from elsewhere import elsewhere
 from PIL import Image
 
@@ -137,15 +138,7 @@ TABLE: dict[str, Any] = {
         "tiers": {"capped": {"classes": 3, "train": 12, "test": 5, "seed": 27}},
         "sequences": {"table": {"tier": "capped", "table": "pictures/tasks.csv", "rows": 2, "image_size": 8}},
         "collectives": {
-            "tabled": {
-                "sequence": "table",
-                "backbone": "random",
-                "seeds": 1,
-                "agents": [1],
-                "heads": {"linear": {"kind": "linear"}},
-                "mappers": {"gmmc": {"kind": "gmmc"}},
-                "variants": {"GMMC": {"head": "linear", "mapper": "gmmc"}},
-            }
+            "tabled": {**SMALLEST, "sequence": "table"},
         },
     },
     "scenarios": {},
