@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from lifelong.config.sections import Count, Fraction, Name, NotNegative, Positiv
 from lifelong.config.skill_baselines import Baselines
 from lifelong.config.skill_reuse import Head2Toe, Reuse
 from lifelong.errors import UserError, did_you_mean
+from lifelong.layout import RAW
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Channels3 = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -253,12 +253,23 @@ def _named(known: dict, name: str, what: str) -> Collective:
 @cache
 def _table(path: str) -> dict[str, str]:
     """The folders that a table names, by a name that may become a file's."""
-    places = [Path("data/raw"), *(Path(entry) for entry in os.environ.get("LIFELONG_DATA", "").split(os.pathsep) if entry)]
+    with open(table_file(path), newline="") as handle:
+        return {re.sub(r"[^\w-]", "_", row["task_name"]): row["task_name"] for row in csv.DictReader(handle)}
+
+
+def table_file(path: str) -> Path:
+    """Where the table of a sequence lies.
+
+    Raises:
+        UserError: neither in data/raw nor in a directory of LIFELONG_DATA.
+    """
+    from lifelong.data.catalog import search_directories
+
+    places = [RAW, *search_directories()]
     for place in places:
         if (place / path).is_file():
-            with open(place / path, newline="") as handle:
-                return {re.sub(r"[^\w-]", "_", row["task_name"]): row["task_name"] for row in csv.DictReader(handle)}
+            return place / path
     raise UserError(
-        f"skill.sequences: no table {path!r} in {', '.join(map(str, places))}; put it there, or set LIFELONG_DATA to the "
-        "directory that holds it"
+        f"no table {path!r} in {', '.join(map(str, places))}; put it there, or set LIFELONG_DATA to the directory that "
+        "holds it"
     )

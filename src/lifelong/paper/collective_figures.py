@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.artifacts import atomic_path
+from lifelong.paper.drawing import write_figure
 
 FIRST_TASKS = 10  # whose normalised accuracy Fig. 5 follows
 
 
 def draw(path: Path, title: str, tasks: list[str], curves: dict[str, Any]) -> None:
     """First task (Fig. 4), normalised accuracy (5), mapper (6), each task (7) and mean accuracy (8)."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 3, figsize=(16, 9))
+    figure = Figure(figsize=(16, 9))
+    axes = figure.subplots(2, 3)
     learnt = np.arange(1, len(tasks) + 1)
     panels = (
         (axes[0, 0], "first_curve", f"First task ({tasks[0]}), cf. Fig. 4"),
@@ -37,9 +35,7 @@ def draw(path: Path, title: str, tasks: list[str], curves: dict[str, Any]) -> No
     _each_task(axes[1, 2], "oracle_tasks", "Head by task when the task is told, cf. Fig. 7", tasks, curves)
     figure.suptitle(title)
     figure.tight_layout()
-    with atomic_path(path) as scratch:
-        figure.savefig(scratch, format="png", dpi=80, metadata={"Software": None})
-    pyplot.close(figure)
+    write_figure(path, figure, dpi=80)
 
 
 def _normalised(axis: Any, learnt: np.ndarray, tasks: list[str], curves: dict[str, Any]) -> None:

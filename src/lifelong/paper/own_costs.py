@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from lifelong import layout
 from lifelong.artifacts import read_info, read_json
 from lifelong.backbones.load import load_backbone
 from lifelong.backbones.macs import forward_macs
 from lifelong.config.skill import Collective, Skill
+from lifelong.data.catalog import search_directories
 from lifelong.methods.skill.costs import Learner, Parallel, Prices, Size, packet_bytes, parallel
 
 
@@ -27,7 +26,7 @@ class OwnCost:
 
 
 def own_costs(skill: Skill, name: str, epochs: int) -> list[OwnCost]:
-    """The same account for the packets that were really made: bytes from their tensors, MACs from our backbone."""
+    """One for each variant; the seed 0's packets, which all agents hold."""
     collective = skill.collective(name)
     entries = skill.tasks(collective.sequence)
     sequence = skill.sequences[collective.sequence]
@@ -61,6 +60,5 @@ def own_costs(skill: Skill, name: str, epochs: int) -> list[OwnCost]:
 
 def own_forward_macs(skill: Skill, collective: Collective) -> float:
     """Multiply-accumulates of the collective's backbone for one image."""
-    search = [Path(p) for p in os.environ.get("LIFELONG_DATA", "").split(os.pathsep) if p]
     backbone = skill.backbones[collective.backbone]
-    return forward_macs(load_backbone(collective.backbone, backbone, layout.RAW, search), backbone.image_size)
+    return forward_macs(load_backbone(collective.backbone, backbone, layout.RAW, search_directories()), backbone.image_size)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from lifelong import layout
-from lifelong.artifacts import atomic_path, read_json, write_json, write_text
+from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill_reuse import Reuse
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 
 NOTES = """\
@@ -162,18 +163,14 @@ def _csv(curves: dict[str, np.ndarray]) -> str:
 
 
 def _draw(path: Path, curves: dict[str, np.ndarray]) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(6, 4))
+    figure = Figure(figsize=(6, 4))
+    axis = figure.subplots()
     for kind, curve in curves.items():
         axis.plot(100 * curve.mean(0), marker=".", label=kind)
     axis.set(title="Two tasks as one, cf. Fig. 11", xlabel="epoch", ylabel="%")
     axis.legend()
     axis.grid(alpha=0.3)
     figure.tight_layout()
-    with atomic_path(path) as scratch:
-        figure.savefig(scratch, format="png", dpi=80, metadata={"Software": None})
-    pyplot.close(figure)
+    write_figure(path, figure, dpi=80)

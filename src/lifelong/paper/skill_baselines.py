@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from lifelong import layout
-from lifelong.artifacts import atomic_path, read_json, write_json, write_text
+from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import CollectiveOptions
 from lifelong.config.skill import Collective
 from lifelong.errors import UserError
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, orderings_table, table
 from lifelong.paper.verdicts import PRINTED
 
@@ -247,12 +248,10 @@ def _csv(lines: Sequence[Line], tasks: list[str]) -> str:
 
 def _draw(path: Path, title: str, lines: Sequence[Line], tasks: list[str]) -> None:
     """As printed, SKILL without and the baselines with the task told: first task (Fig. 4b), mean (Fig. 8); all untold."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 3, figsize=(18, 5.5))
+    figure = Figure(figsize=(18, 5.5))
+    axes = figure.subplots(1, 3)
     learnt = np.arange(1, len(tasks) + 1)
     for line in lines:
         style: dict[str, Any] = {"marker": ".", "label": line.label, "linestyle": "-" if line.ours else "--"}
@@ -267,6 +266,4 @@ def _draw(path: Path, title: str, lines: Sequence[Line], tasks: list[str]) -> No
         axis.legend(fontsize=7)
     figure.suptitle(title)
     figure.tight_layout()
-    with atomic_path(path) as scratch:
-        figure.savefig(scratch, format="png", dpi=80, metadata={"Software": None})
-    pyplot.close(figure)
+    write_figure(path, figure, dpi=80)

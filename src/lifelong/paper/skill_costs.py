@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from lifelong import layout
@@ -14,8 +12,7 @@ from lifelong.artifacts import write_json, write_text
 from lifelong.backbones.macs import convolution_channels, forward_macs
 from lifelong.config import Report, Settings
 from lifelong.config.reports import SkillCostsOptions
-from lifelong.config.skill import Skill
-from lifelong.errors import UserError
+from lifelong.config.skill import Skill, table_file
 from lifelong.methods.skill.costs import Learner, Parallel, Prices, Size, packet_bytes, parallel, student_macs, teacher_macs
 from lifelong.paper.markdown import machine, table
 from lifelong.paper.own_costs import own_costs, own_forward_macs
@@ -27,6 +24,18 @@ LEARNERS = {
     "BB, GMMC": Learner(True, "gmmc"),
     "MAHA": Learner(False, "mahalanobis", "images"),
     "BB, MAHA": Learner(True, "mahalanobis", "images"),
+}
+
+TOLERANCE = 0.05
+"""Relative difference within which a counted quantity counts as reproduced."""
+
+ACCOUNTS = ("corrected", "caption", "charged", "features", "uneven")
+UNITS = {
+    "teacher": "Teacher, MACs",
+    "received": "Received, bytes",
+    "student": "Student, MACs",
+    "total": "Total, MACs",
+    "efficiency": "Efficiency",
 }
 
 CORRECTIONS = """\
@@ -82,11 +91,7 @@ def write(settings: Settings, report: Report) -> None:
 
 def skill_102(file: str) -> list[Size]:
     """Classes and training images of the 102 tasks, capped."""
-    places = [layout.RAW, *(Path(p) for p in os.environ.get("LIFELONG_DATA", "").split(os.pathsep) if p)]
-    found = next((place / file for place in places if (place / file).is_file()), None)
-    if found is None:
-        raise UserError(f"no table {file!r} in {', '.join(map(str, places))}; put it there, or set LIFELONG_DATA")
-    with open(found, newline="") as handle:
+    with open(table_file(file), newline="") as handle:
         rows = list(csv.DictReader(handle))[:TASKS]
     return [Size(min(int(row["num_classes"]), MOST_CLASSES), int(row["train_size"])) for row in rows]
 
@@ -133,10 +138,6 @@ def _table_1(rows: list[dict[str, Any]]) -> str:
     return table(header, body)
 
 
-TOLERANCE = 0.05
-"""Relative difference within which a counted quantity counts as reproduced."""
-
-
 def _table_2(rows: list[dict[str, Any]]) -> str:
     printed = _printed("skill-table-2")
     parts = []
@@ -157,16 +158,6 @@ def _table_2(rows: list[dict[str, Any]]) -> str:
         "largest task instead of the mean. The last three are for N = 102.\n"
     )
     return "\n".join([*parts, note])
-
-
-ACCOUNTS = ("corrected", "caption", "charged", "features", "uneven")
-UNITS = {
-    "teacher": "Teacher, MACs",
-    "received": "Received, bytes",
-    "student": "Student, MACs",
-    "total": "Total, MACs",
-    "efficiency": "Efficiency",
-}
 
 
 def _number(quantity: str, value: float) -> str:

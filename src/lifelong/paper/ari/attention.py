@@ -11,8 +11,8 @@ from lifelong import layout
 from lifelong.artifacts import read_info, write_text
 from lifelong.config import Experiment, Report, Settings
 from lifelong.config.reports import AttentionOptions
-from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.cells import write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 from lifelong.stages import final_state
 

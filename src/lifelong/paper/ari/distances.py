@@ -14,8 +14,8 @@ import numpy as np
 from lifelong import layout
 from lifelong.artifacts import write_text
 from lifelong.config import Report, Settings
-from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.cells import write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 
 NOTES = """\

@@ -8,9 +8,9 @@ from lifelong import layout
 from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import ProtocolsOptions
-from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.ari.words import NOTES, PROTOCOLS
 from lifelong.paper.cells import write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 

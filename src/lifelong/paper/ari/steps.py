@@ -11,9 +11,9 @@ from lifelong.artifacts import read_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import StepsOptions
 from lifelong.metrics import matrix, over_seeds
-from lifelong.paper.ari.drawing import write_figure
 from lifelong.paper.ari.words import NOTES, PROTOCOLS
 from lifelong.paper.cells import write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 from lifelong.paper.verdicts import Printed, printed_table
 

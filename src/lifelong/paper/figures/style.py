@@ -1,8 +1,7 @@
-"""How figures look: one style, colours that colour-blind readers can tell apart, bytes that depend on the content alone."""
+"""How figures look: one style, colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from lifelong.artifacts import write_bytes
 from lifelong.paper.cells import Cell
+from lifelong.paper.drawing import write_figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe and Ito's palette; the yellow, too pale on white, gives way to grey."""
@@ -53,9 +52,7 @@ def panels(path: Path, count: int, columns: int | None = None, width: float = WI
         for spare in axes[count:]:
             spare.remove()
         yield axes[:count]
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=160, metadata={"Software": None})
-    write_bytes(path, content.getvalue())
+        write_figure(path, figure, dpi=160)
 
 
 def colour(number: int) -> str:

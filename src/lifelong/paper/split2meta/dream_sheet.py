@@ -10,8 +10,9 @@ from lifelong import layout
 from lifelong.artifacts import read_tensors, write_text
 from lifelong.config import Report, Settings
 from lifelong.errors import UserError
+from lifelong.paper.cells import write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import table
-from lifelong.paper.split2meta.files import csv_text, write_figure
 from lifelong.stages import final_state, stages_of
 
 COLUMNS = 20
@@ -42,7 +43,7 @@ def write(settings: Settings, report: Report) -> None:
         axes.set_title(f"{label}: a row a task", fontsize=9)
         axes.axis("off")
     write_figure(layout.report(report.name, "png"), figure)
-    write_text(layout.report(report.name, "csv"), csv_text(["label", "task", "dreams", "bytes"], rows))
+    write_csv(layout.report(report.name, "csv"), ["label", "task", "dreams", "bytes"], rows, ".4f")
     body = [[r["label"], f"{r['task']}", f"{r['dreams']}", f"{r['bytes'] / 1024:.1f}"] for r in rows]
     text = (
         f"# {report.title}\n\n![dreams]({report.name.rpartition('/')[2]}.png)\n\nA row a task, of the first seed, by the "

@@ -23,9 +23,9 @@ from lifelong.methods.split2meta.fusion import fused, slow_share
 from lifelong.networks.base import Network
 from lifelong.networks.create import new_network
 from lifelong.paper.cells import Cell, cell_over_seeds, write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 from lifelong.paper.quantities import shown
-from lifelong.paper.split2meta.files import write_figure
 
 NOTES = """\
 Mean cross-entropy on the validation images, each task under its own head; mean ± sample deviation over seeds. Linear:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,15 +83,14 @@ class Plane:
 
     def place(self, weights: Weights) -> tuple[float, float, float]:
         """Coordinates of what of the plane is nearest to the weights, and their distance to it."""
-        first, second = self._axes()
+        first, second = self._axes
         away = filter_scaled(_minus(weights, self.old), self.reference)
         x, y = float(away @ first), float(away @ second)
         return x, y, float((away - x * first - y * second).norm())
 
     def weights(self, x: float, y: float) -> dict[str, Tensor]:
         """All tensors at a place of the plane; variances are kept from being negative."""
-        slow_x, _, _ = self.place(self.slow)
-        fast_x, fast_y, _ = self.place(self.fast)
+        slow_x, fast_x, fast_y = self._corners
         b = y / fast_y
         a = (x - b * fast_x) / slow_x
         found = dict(self.old)
@@ -100,6 +100,14 @@ class Plane:
                 found[name] = point.clamp_min(0) if name.endswith("running_var") else point
         return found
 
+    @cached_property
+    def _corners(self) -> tuple[float, float, float]:
+        """The slow model's x; the fast one's x and y."""
+        slow_x, _, _ = self.place(self.slow)
+        fast_x, fast_y, _ = self.place(self.fast)
+        return slow_x, fast_x, fast_y
+
+    @cached_property
     def _axes(self) -> tuple[Tensor, Tensor]:
         u, v = (filter_scaled(_minus(one, self.old), self.reference) for one in (self.slow, self.fast))
         first = u / u.norm()

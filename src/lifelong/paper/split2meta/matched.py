@@ -17,8 +17,8 @@ from lifelong.config.split2meta_reports import MatchedOptions, MatchedPart
 from lifelong.errors import UserError, did_you_mean
 from lifelong.metrics import all_metrics
 from lifelong.paper.cells import write_csv
+from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
-from lifelong.paper.split2meta.files import write_figure
 
 NOTES = """\
 Task-incremental, percent on the test split, mean ± sample deviation over the seeds. ACC at equal BWT: for each seed, the
