@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_evaluation import SPLIT, made
 
 from lifelong import layout
-from lifelong.artifacts import read_json, write_json
+from lifelong.artifacts import read_info, read_json, write_json
 from lifelong.choice import choose, with_choice
 from lifelong.config import Settings, settings
 from lifelong.errors import UserError
+from lifelong.stages import DIVERGED, final_state
 
 
 def params(**entry: Any) -> dict[str, Any]:
@@ -74,6 +76,20 @@ def test_what_diverged_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         write_json(layout.summary(name), {"validation": {"task_incremental": {"acc": {"mean": None, "deviation": None}}}})
     with pytest.raises(UserError, match=r"experiments\.x\.grid: training diverged with every candidate"):
         choose(found, found.experiment("x"))
+
+
+def test_a_choice_that_diverges_says_how_to_choose_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = params(grid={"options": {"strength": [1.0, 1e30]}})
+    written["scenarios"]["three"] = SPLIT
+    written["experiments"]["x"] |= {"method": "ewc", "scenario": "three"}
+    experiment = settings(written).experiment("x")
+    write_json(layout.chosen("x"), {"options": {"strength": 1e30}, "varied": ["strength"], "candidates": []})
+    with pytest.raises(UserError, match=r"training diverged.*let more seeds choose, experiments\.x\.grid\.seeds"):
+        made(experiment)
+    tried = settings(written).candidates["x_grid-1"]
+    made(tried)  # what is only tried leaves a state that says so
+    assert read_info(final_state(tried, 0, 2), "state")["groups"] == [DIVERGED]
 
 
 @pytest.mark.parametrize(

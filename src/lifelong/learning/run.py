@@ -45,7 +45,7 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
     """
     if seed not in experiment.seeds:
         raise UserError(f"{experiment.name}: has seeds {list(experiment.seeds)}; found seed {seed}")
-    experiment = with_choice(experiment)
+    asked, experiment = experiment, with_choice(experiment)
     images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
     source = input_state(experiment, seed, task, stage)
     earlier = earlier_state(experiment, seed, task, stage)
@@ -85,7 +85,10 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
     else:
         try:
             outcome = getattr(importlib.import_module(experiment.method.module), stage)(job, state)
-        except Diverged:
+        except Diverged as error:
+            if asked.grid is not None:
+                more = f"experiments.{asked.name}.grid.seeds: what diverges with one of them is not chosen"
+                raise Diverged(f"{error}, or let more seeds choose, {more}") from None
             if not experiment.is_candidate:
                 raise
             outcome = {DIVERGED: {}}
