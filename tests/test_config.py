@@ -12,7 +12,7 @@ from project import ROOT, TINY
 from lifelong.config import load, settings
 from lifelong.config.methods import METHODS
 from lifelong.config.networks import MlpNetwork
-from lifelong.errors import UserError
+from lifelong.errors import UserError, did_you_mean
 
 
 def with_change(path: str, value: Any) -> dict[str, Any]:
@@ -154,6 +154,13 @@ def test_all_faults_are_listed_at_once() -> None:
     written["networks"]["mlp-256-128"]["hiden"] = [1]
     with pytest.raises(UserError, match=r"(?s)training\.digits\.epochs.*networks|networks.*training\.digits\.epochs"):
         settings(written)
+
+
+def test_of_many_names_the_nearest_are_shown() -> None:
+    assert did_you_mean("b", ["a", "c"]) == "allowed: a, c."
+    said = did_you_mean("split-mnst-7", [f"split-mnist-{number}" for number in range(300)])
+    assert "split-mnist-7, " in said
+    assert said.endswith(" and 294 more. Did you mean 'split-mnist-7'?")
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
