@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from lifelong import config, layout
 from lifelong.artifacts import read_json, write_tensors
+from lifelong.config import Experiment
+from lifelong.config.networks import MlpNetwork
 from lifelong.config.skill_baselines import Baseline, Baselines
 from lifelong.config.skill_methods import Learner, learner
 from lifelong.errors import UserError
@@ -24,7 +26,7 @@ from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
 from lifelong.methods.skill.baselines import psp, replay, supsup
 from lifelong.methods.skill.baselines import run as runner
-from lifelong.methods.skill.baselines.data import Course, course
+from lifelong.methods.skill.baselines.data import Course, course, features_of
 from lifelong.methods.skill.selection import TaskData
 from lifelong.networks.base import Network
 
@@ -42,7 +44,7 @@ def data(task: int, seed: int, count: int = 40) -> TaskData:
 
 
 def three() -> Course:
-    return course([data(t, 0) for t in range(3)], [data(t, 1) for t in range(3)], 0.2, 0)
+    return course([data(t, 0) for t in range(3)], [data(t, 1) for t in range(3)], 0.2, 0, features_of)
 
 
 def settings(**budget: Any) -> Baselines:
@@ -54,11 +56,16 @@ def named(method: str, **entry: Any) -> Learner:
     return learner(Baseline(method=method, **entry), "here")
 
 
+def experiment_of(chosen: Learner, tasks: Course, budget: Baselines) -> Experiment:
+    network = MlpNetwork(kind="mlp", hidden=budget.hidden, initialisation="uniform-fan-in")
+    return runner.experiment("tiny", budget, chosen, chosen.candidates[0], tasks, network)
+
+
 def job_of(
     method: str, task: int, stage: str = "learn", seed: int = 0, budget: dict[str, Any] | None = None, **entry: Any
 ) -> Job:
     chosen, tasks = named(method, **entry), three()
-    made = runner.experiment("tiny", settings(**(budget or {})), chosen, chosen.candidates[0], tasks)
+    made = experiment_of(chosen, tasks, settings(**(budget or {})))
     return Job(made, seed, stage, [tasks.tasks[task]], 3, tasks.outputs, (WIDTH,), NEVER)
 
 
@@ -237,7 +244,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 def test_every_method_learns_the_course(method: str) -> None:
     """Better than chance on the last task; rows as they must be; only what has no shared outputs answers untold."""
     chosen, tasks = named(method, **ENTRIES[method]), three()
-    made = runner.experiment("tiny", settings(epochs=15, hidden=[24]), chosen, chosen.candidates[0], tasks)
+    made = experiment_of(chosen, tasks, settings(epochs=15, hidden=[24]))
     told, free = runner.run(made, chosen, 0, tasks, NEVER)
     lengths = [3] if method == "joint" else [1, 2, 3]
     assert [len(row) for row in told] == lengths

@@ -148,12 +148,15 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
 @seed_option
 @click.option("--learner", required=True, help="A learner of the collective's baselines.")
 @threads_option
+@device_option
 @click.pass_obj
-def baseline(settings: Settings, collective: str, seed: int, learner: str, threads: int) -> None:
+def baseline(settings: Settings, collective: str, seed: int, learner: str, threads: int, device: str) -> None:
     """What one network makes of the collective's tasks, one after the other."""
+    from lifelong.device import computing_on
     from lifelong.methods.skill.baselines.run import baseline
 
-    baseline(settings.skill, collective, seed, learner, threads)
+    with computing_on(device):
+        baseline(settings.skill, collective, seed, learner, threads)
 
 
 @skill.command("track")

@@ -13,7 +13,7 @@ from lifelong.artifacts import file_digest
 from lifelong.config import Experiment, Report, Scenario, Settings
 from lifelong.config.networks import Network
 from lifelong.config.reports import sources
-from lifelong.config.skill import Collective, Skill
+from lifelong.config.skill import Collective, Skill, TrainedBackbone
 from lifelong.config.skill_methods import learner
 from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
@@ -62,7 +62,7 @@ def stage_fingerprint(experiment: Experiment) -> str:
     )
 
 
-def network_module(network: Network) -> str:
+def network_module(network: Network | TrainedBackbone) -> str:
     """The module that builds networks of this kind."""
     return f"lifelong.networks.{network.kind.replace('-', '_')}"
 
@@ -206,7 +206,8 @@ def baseline_fingerprint(skill: Skill, name: str, label: str) -> str:
     own = {key: parts[key] for key in ("sequence", "tier", "backbone")}
     own |= {"budget": wanted.model_dump(exclude={"learners"}), "learner": entry.model_dump()}
     method = learner(entry, label).method
-    return fingerprint(own, ["lifelong.methods.skill.baselines.run", "lifelong.networks.mlp", method.module])
+    network = "backbone" if wanted.network == "backbone" else "mlp"
+    return fingerprint(own, ["lifelong.methods.skill.baselines.run", f"lifelong.networks.{network}", method.module])
 
 
 def _collective_parts(skill: Skill, name: str) -> dict[str, Any]:

@@ -129,6 +129,18 @@ def skill_features(collective, splits, tasks=None):
     return [layout.features(wanted.backbone, tier, dataset, split) for dataset in datasets for split in splits]
 
 
+def trains_backbone(collective):
+    return SETTINGS.skill.collective(collective).baselines.network == "backbone"
+
+
+def baseline_data(collective):
+    """What baselines of a collective learn from: features, or images where they train the backbone."""
+    if not trains_backbone(collective):
+        return skill_features(collective, ["train", "test"])
+    entries = SETTINGS.skill.tasks(SETTINGS.skill.collective(collective).sequence)
+    return [layout.images(dataset) for dataset in dict.fromkeys(entry.dataset for entry in entries)]
+
+
 def task_dataset(w):
     sequence = SETTINGS.skill.collective(w.collective).sequence
     return SETTINGS.skill.tasks(sequence)[int(w.task)].dataset

@@ -165,21 +165,23 @@ rule skill_receive:
 
 rule skill_baseline:
     input:
-        lambda w: skill_features(w.collective, ["train", "test"]),
+        lambda w: baseline_data(w.collective),
     output:
         layout.baseline("{collective}", "{seed}", "{learner}"),
     params:
         fingerprint=lambda w: stages.baseline_fingerprint(SETTINGS.skill, w.collective, w.learner),
     threads: 1
     resources:
-        mem_mb=2000,
+        gpu=GPU,
+        device=DEVICE,
+        mem_mb=lambda w: 6000 if trains_backbone(w.collective) else 2000,
     log:
         "logs/skill/{collective}/seed-{seed}/baselines/{learner}.log",
     conda:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill baseline {wildcards.collective} --seed {wildcards.seed} --learner {wildcards.learner}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule skill_reuse:

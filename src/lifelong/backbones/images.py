@@ -10,10 +10,14 @@ from lifelong.config.skill import Backbone
 
 
 def prepare_images(images: Tensor, settings: Backbone) -> Tensor:
-    """uint8 [n, 1 or 3, h, w] -> float32 [n, 3, size, size], channels last.
+    """uint8 [n, 1 or 3, h, w] -> float32 [n, 3, size, size], channels last: `resized` and then `normalised`."""
+    return normalised(resized(images, settings), settings)
 
-    The shorter side becomes size / crop (bicubic, antialiased), the centre is cut out, pixels are scaled to 0..1 and
-    normalised by mean and deviation.
+
+def resized(images: Tensor, settings: Backbone) -> Tensor:
+    """uint8 [n, c, h, w] -> float32 [n, c, size, size] in 0..255.
+
+    The shorter side becomes size / crop (bicubic, antialiased), and the centre is cut out.
     """
     height, width = images.shape[2:]
     shorter = round(settings.image_size / settings.crop)
@@ -23,7 +27,11 @@ def prepare_images(images: Tensor, settings: Backbone) -> Tensor:
     if shape != (height, width):
         pixels = functional.interpolate(pixels, shape, mode="bicubic", antialias=True).clamp_(0, 255)
     top, left = ((side - settings.image_size) // 2 for side in shape)
-    pixels = pixels[:, :, top : top + settings.image_size, left : left + settings.image_size]
+    return pixels[:, :, top : top + settings.image_size, left : left + settings.image_size]
+
+
+def normalised(pixels: Tensor, settings: Backbone) -> Tensor:
+    """float32 [n, 1 or 3, size, size] in 0..255 -> three channels, scaled to 0..1, less the mean, over the deviation."""
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (settings.mean, settings.deviation))
     prepared = (pixels / 255 - mean) / deviation  # a grey channel becomes three here
     return prepared.contiguous(memory_format=torch.channels_last)

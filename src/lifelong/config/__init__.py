@@ -27,7 +27,7 @@ from lifelong.config.schema import (
 )
 from lifelong.config.sections import Section
 from lifelong.config.segmentation import Segmentation, SegmentationLearner
-from lifelong.config.skill import Skill
+from lifelong.config.skill import Skill, TrainedBackbone
 from lifelong.config.skill_methods import baseline_faults
 from lifelong.errors import UserError, did_you_mean
 
@@ -40,7 +40,7 @@ class Experiment:
     scenario_name: str
     scenario: Scenario
     dataset: Folder | None  # none: a built-in data set
-    network: Network
+    network: Network | TrainedBackbone
     heads: Heads
     training: Training
     method_name: str

@@ -169,6 +169,14 @@ class Collective(Section):
     baselines: Baselines | None = None  # what learners of one network, one task after the other, make of the same tasks
 
 
+class TrainedBackbone(Section):
+    """The network of baselines that train the whole backbone."""
+
+    kind: Literal["backbone"] = "backbone"
+    name: Name
+    backbone: Backbone
+
+
 class Skill(Section):
     """All of `skill:` in params.yaml."""
 

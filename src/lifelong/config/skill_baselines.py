@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lifelong.config.sections import Count, Fraction, Name, Positive, Section
 
@@ -39,9 +39,16 @@ class Baseline(Section):
 class Baselines(Section):
     """One network and one budget for all learners (dossier 2.4: unknown in the paper, so shared and published here)."""
 
-    hidden: Annotated[list[Count], Field(min_length=1)]  # widths between the features and the heads
+    network: Literal["perceptron", "backbone"] = "perceptron"  # on the frozen features, or the whole backbone learns
+    hidden: list[Count] = []  # widths of the perceptron
     learning_rate: Positive = 0.001  # of Adam
     batch_size: Count = 32
     epochs: Count = 30
     tuning_tasks: Count = 5  # on so many first tasks a grid's options are compared
     learners: Annotated[dict[Name, Baseline], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Baselines:
+        if (self.network == "perceptron") != bool(self.hidden):
+            raise ValueError("'hidden' (one width or more) goes with 'network: perceptron', and only with it")
+        return self

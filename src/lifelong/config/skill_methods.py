@@ -24,6 +24,9 @@ BASELINES: dict[str, Method] = {name: METHODS[name] for name in _GENERAL} | {
     "supsup": Method(f"{_OWN}.supsup", ("learn",), SupSupOptions, heads=("shared",)),
 }
 
+PERCEPTRONS = ("psp", "supsup")
+"""Baselines written for layers of a perceptron alone."""
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -61,8 +64,11 @@ def baseline_faults(skill: Skill) -> list[str]:
     faults: list[str] = []
     for name, collective in skill.collectives.items():
         for label, entry in collective.baselines.learners.items() if collective.baselines else ():
+            where = f"skill.collectives.{name}.baselines.learners.{label}"
+            if entry.method in PERCEPTRONS and collective.baselines and collective.baselines.network != "perceptron":
+                faults.append(f"{where}.method: {entry.method!r} is for a perceptron; expected 'network: perceptron'")
             try:
-                learner(entry, f"skill.collectives.{name}.baselines.learners.{label}", "")
+                learner(entry, where, "")
             except UserError as error:
                 faults += [line.removeprefix(": ") for line in str(error).split("\n")]
     return faults

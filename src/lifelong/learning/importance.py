@@ -77,8 +77,9 @@ def summed(
     found: dict[str, Tensor] = {}
     if isinstance(layer, nn.Conv2d):
         patches = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
-        by_image = torch.bmm(by_output.flatten(2), patches.transpose(1, 2))
-        found[f"{name}.weight"] = each(by_image).sum(0).view_as(layer.weight)
+        per_group = (len(inputs) * layer.groups, -1, patches.shape[2])  # channels of a group lie side by side
+        by_image = torch.bmm(by_output.reshape(per_group), patches.reshape(per_group).transpose(1, 2))
+        found[f"{name}.weight"] = each(by_image).unflatten(0, (len(inputs), -1)).sum(0).view_as(layer.weight)
         per_bias = by_output.sum((2, 3))
     else:
         assert layer.running_mean is not None and layer.running_var is not None

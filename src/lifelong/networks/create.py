@@ -10,6 +10,7 @@ from torch import Generator
 
 from lifelong.config import Experiment
 from lifelong.config.networks import Network as NetworkSettings
+from lifelong.config.skill import TrainedBackbone
 from lifelong.networks.base import Network, head_sizes
 from lifelong.randomness import generator
 from lifelong.stages import network_module
@@ -21,7 +22,9 @@ def new_network(experiment: Experiment, image_shape: Sequence[int], tasks: int, 
     return built(experiment.network, image_shape, sizes, generator(seed, "network"))
 
 
-def built(settings: NetworkSettings, image_shape: Sequence[int], head_sizes: Sequence[int], generator: Generator) -> Network:
+def built(
+    settings: NetworkSettings | TrainedBackbone, image_shape: Sequence[int], head_sizes: Sequence[int], generator: Generator
+) -> Network:
     """A network by its settings: `build` of the module of `lifelong.networks` that is named like its kind makes it.
 
     Its weights are drawn on the processor, so they are the same on every device.

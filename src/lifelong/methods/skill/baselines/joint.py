@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from lifelong.learning.job import Job, State, weights
 from lifelong.learning.rehearsal import all_names, rehearsal_objective
-from lifelong.methods.skill.baselines.data import Features
 
 
 def learn(job: Job, state: State | None) -> State:
     """Minimise the mean cross-entropy over mixed batches of all tasks' training images."""
     network = job.network(state)
-    union = Features(
-        torch.cat([task.train.images for task in job.data]),
-        torch.cat([task.train.targets + task.index * job.classes_per_task for task in job.data]),
+    union = replace(
+        job.task.train,
+        images=torch.cat([task.train.images for task in job.data]),
+        targets=torch.cat([task.train.targets + task.index * job.classes_per_task for task in job.data]),
     )
     job.fit(network, train=union, objective=rehearsal_objective(job, network), trainable=all_names(network))
     return {"network": weights(network)}

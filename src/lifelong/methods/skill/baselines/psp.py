@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lifelong.learning.job import Job, State, weights
 from lifelong.networks.base import Network
 from lifelong.networks.mlp import Mlp
-from lifelong.randomness import generator
+from lifelong.randomness import drawn, generator
 
 
 class Superposed(Network):
@@ -38,8 +38,8 @@ class Superposed(Network):
 
 def keys(widths: Sequence[int], seed: int, task: int) -> list[Tensor]:
     """A key of +1 and -1 for inputs of each width, drawn by (seed, task, layer)."""
-    drawn = [torch.randint(0, 2, (w,), generator=generator(seed, "key", task, n)) for n, w in enumerate(widths)]
-    return [2.0 * key - 1 for key in drawn]
+    found = [drawn(torch.randint, 0, 2, (w,), generator=generator(seed, "key", task, n)) for n, w in enumerate(widths)]
+    return [2.0 * key - 1 for key in found]
 
 
 def network_of(job: Job, state: State | None, task: int) -> Network:

@@ -6,20 +6,21 @@ is joined by as many images drawn from it (Chaudhry et al. 2019); L = mean over 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from lifelong.config.skill_baselines import ReplayOptions
 from lifelong.learning.job import Job, State, weights
 from lifelong.learning.rehearsal import all_names, rehearsal_objective, replaying
-from lifelong.methods.skill.baselines.data import Features
-from lifelong.randomness import generator
+from lifelong.randomness import drawn, generator
 
 
 def learn(job: Job, state: State | None) -> State:
     """Minimise the mean cross-entropy of the task's images and of those replayed; all heads learn."""
     network = job.network(state)
     memory = state["memory"] if state else {}
-    replayed = Features(memory["images"], memory["labels"]) if memory else None
+    replayed = replace(job.task.train, images=memory["images"], targets=memory["labels"]) if memory else None
     objective = replaying(rehearsal_objective(job, network), replayed, job.task.index * job.classes_per_task)
     job.fit(network, objective=objective, trainable=all_names(network))
     return {"network": weights(network), "memory": memory}
@@ -33,7 +34,7 @@ def remember(job: Job, state: State) -> State:
     chosen = []
     for label in train.targets.unique().tolist():
         own = (train.targets == label).nonzero().flatten()
-        order = torch.randperm(len(own), generator=generator(job.seed, job.task.index, "memory", label))
+        order = drawn(torch.randperm, len(own), generator=generator(job.seed, job.task.index, "memory", label))
         chosen.append(own[order[: options.per_class]].sort().values)
     index = torch.cat(chosen)
     found = {"images": train.images[index], "labels": train.targets[index] + job.task.index * job.classes_per_task}

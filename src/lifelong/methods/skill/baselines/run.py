@@ -1,4 +1,6 @@
-"""A collective's tasks, one after the other, by one network on the frozen features, and what it answers after each.
+"""A collective's tasks, one after the other, by one network, and what it answers after each.
+
+The network is a perceptron on the frozen features, or the backbone itself learns.
 
 The same training, validation and test images as SKILL's agents have, another way of learning. `told[i][j]`: accuracy on
 task j after task i when the task is told (its classes are the only answers); `free[i][j]`: when it is not, and the
@@ -10,6 +12,7 @@ from __future__ import annotations
 import gc
 import importlib
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +24,7 @@ from lifelong.config import Experiment
 from lifelong.config.networks import MlpNetwork
 from lifelong.config.schema import Scenario, Training, Validation
 from lifelong.config.sections import Section
-from lifelong.config.skill import Skill
+from lifelong.config.skill import Collective, Skill, TrainedBackbone
 from lifelong.config.skill_baselines import Baselines
 from lifelong.config.skill_methods import Learner, learner
 from lifelong.errors import Diverged, UserError, did_you_mean
@@ -29,9 +32,9 @@ from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.evaluation import logits
 from lifelong.learning.job import Job, State
 from lifelong.memory import keep_freed_memory
-from lifelong.methods.skill.baselines.data import Course, course
+from lifelong.methods.skill.baselines.data import Course, course, features_of, pictures_of
 from lifelong.methods.skill.packing import task_of
-from lifelong.methods.skill.selection import task_features
+from lifelong.methods.skill.selection import task_features, task_images
 from lifelong.networks.base import Network
 
 Rows = list[list[float]]
@@ -54,13 +57,11 @@ def baseline(skill: Skill, name: str, seed: int, label: str, threads: int = 1) -
     chosen = learner(known[label], f"skill.collectives.{name}.baselines.learners.{label}")
     sequence = skill.sequences[collective.sequence]
     entries = skill.tasks(collective.sequence)
-    files = [[layout.features(collective.backbone, sequence.tier, e.dataset, s) for e in entries] for s in ("train", "test")]
-    train, test = ([task_features(path, e) for path, e in zip(part, entries, strict=True)] for part in files)
-    tasks = course(train, test, sequence.validation, sequence.validation_seed)
-    contents = [read_info(path, "features")["sha256"] for part in files for path in part]
+    tasks, contents = _course(skill, collective, wanted)
     key = [wanted.model_dump(), label, contents, [e.model_dump() for e in entries], seed, sequence.validation]
     checkpoints = Checkpoints(layout.CHECKPOINTS / json_digest(key))
-    experiments = [experiment(f"{name} {label}", wanted, chosen, options, tasks) for options in chosen.candidates]
+    network = _settings(skill, collective, wanted)
+    experiments = [experiment(f"{name} {label}", wanted, chosen, options, tasks, network) for options in chosen.candidates]
     best, compared = 0, []
     if len(experiments) > 1:
         compared = [
@@ -85,7 +86,35 @@ def baseline(skill: Skill, name: str, seed: int, label: str, threads: int = 1) -
     checkpoints.remove()
 
 
-def experiment(name: str, settings: Baselines, chosen: Learner, options: Section, tasks: Course) -> Experiment:
+def _course(skill: Skill, collective: Collective, wanted: Baselines) -> tuple[Course, list[str]]:
+    """The tasks, and digests of the files that they are from."""
+    sequence = skill.sequences[collective.sequence]
+    entries, splits = skill.tasks(collective.sequence), ("train", "test")
+    cut = sequence.validation, sequence.validation_seed
+    if wanted.network == "backbone":
+        backbone, tier = skill.backbones[collective.backbone], skill.tiers[sequence.tier]
+        train, test = ([task_images(layout.images(e.dataset), e, split, tier) for e in entries] for split in splits)
+        contents = [read_info(layout.images(e.dataset), "images")["content"] for e in entries]
+        return course(train, test, *cut, partial(pictures_of, settings=backbone)), contents
+    files = [[layout.features(collective.backbone, sequence.tier, e.dataset, split) for e in entries] for split in splits]
+    train, test = ([task_features(path, e) for path, e in zip(part, entries, strict=True)] for part in files)
+    return course(train, test, *cut, features_of), [read_info(path, "features")["sha256"] for part in files for path in part]
+
+
+def _settings(skill: Skill, collective: Collective, wanted: Baselines) -> MlpNetwork | TrainedBackbone:
+    if wanted.network == "backbone":
+        return TrainedBackbone(name=collective.backbone, backbone=skill.backbones[collective.backbone])
+    return MlpNetwork(kind="mlp", hidden=wanted.hidden, initialisation="uniform-fan-in")
+
+
+def experiment(
+    name: str,
+    settings: Baselines,
+    chosen: Learner,
+    options: Section,
+    tasks: Course,
+    network: MlpNetwork | TrainedBackbone,
+) -> Experiment:
     """What the learning loop wants to know: the network, the budget, the options."""
     count = len(tasks.tasks)
     return Experiment(
@@ -99,7 +128,7 @@ def experiment(name: str, settings: Baselines, chosen: Learner, options: Section
             validation=Validation(fraction=0.5),  # not asked: the course has its own
         ),
         dataset=None,
-        network=MlpNetwork(kind="mlp", hidden=settings.hidden, initialisation="uniform-fan-in"),
+        network=network,
         heads=chosen.heads,
         training=Training(
             optimiser="adam",
@@ -149,8 +178,8 @@ def run(
                 data,
                 experiment.scenario.tasks,
                 tasks.outputs,
-                (tasks.width,),
-                Checkpoints(checkpoints.folder, math.inf),  # a task is short: only whole ones are kept
+                tasks.shape,
+                Checkpoints(checkpoints.folder / f"{task}-{stage}", checkpoints.seconds),
             )
             state = getattr(module, stage)(job, state)
         assert state is not None

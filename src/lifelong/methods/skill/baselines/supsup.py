@@ -21,7 +21,7 @@ from lifelong.config.skill_baselines import SupSupOptions
 from lifelong.learning.job import Job, State
 from lifelong.networks.base import Network
 from lifelong.networks.layers import product
-from lifelong.randomness import generator
+from lifelong.randomness import drawn, generator
 
 
 class _Kept(torch.autograd.Function):
@@ -80,10 +80,11 @@ def random_network(job: Job, task: int) -> Supermasked:
     widths = [math.prod(job.image_shape), *network.hidden, job.classes_per_task]
     layers = []
     for number, (fan_in, fan_out) in enumerate(pairwise(widths)):
-        signs = torch.randint(0, 2, (fan_out, fan_in), generator=generator(job.seed, "signs", number))
+        signs = drawn(torch.randint, 0, 2, (fan_out, fan_in), generator=generator(job.seed, "signs", number))
         bound = fan_in**-0.5
-        scores = torch.empty(fan_out, fan_in)
+        scores = torch.empty(fan_out, fan_in, device="cpu")
         scores.uniform_(-bound, bound, generator=generator(job.seed, "scores", task, number))
+        scores = scores.to(signs.device)
         size = math.sqrt(2 / (fan_in * options.kept))
         layers.append(MaskedLinear((2.0 * signs - 1) * size, scores, options.kept))
     return Supermasked(layers)
