@@ -24,7 +24,7 @@ from lifelong.config.skill_methods import learner
 from lifelong.device import computing_on
 from lifelong.errors import UserError
 from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.importance import fisher_diagonal, output_sensitivity
+from lifelong.learning.importance import fisher_diagonal, output_sensitivity, summed
 from lifelong.learning.job import Job
 from lifelong.methods.baselines import finetune
 from lifelong.methods.skill.baselines import run as runner
@@ -139,6 +139,12 @@ def test_importances_of_grouped_convolutions_are_sums_over_single_images() -> No
             for name, wanted in zip(names, expected, strict=True):
                 torch.testing.assert_close(found[name], wanted, rtol=1e-4, atol=1e-7, msg=name)
         assert sum(float(one.sum()) for one in expected) > 0
+
+
+def test_other_groups_are_refused() -> None:
+    layer, x = nn.Conv2d(4, 4, 3, groups=2), torch.zeros(1, 4, 5, 5)
+    with pytest.raises(ValueError, match="a convolution of 2 groups"):
+        summed(layer, "0", x, layer(x), torch.abs)
 
 
 @pytest.fixture
