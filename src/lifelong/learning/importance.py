@@ -100,13 +100,12 @@ def _of_depthwise(layer: nn.Conv2d, inputs: Tensor, by_output: Tensor) -> Tensor
     """The same of a convolution with a kernel a channel, [b, channels, kernel]: place by place, ten times as fast."""
     if not layer.groups == layer.in_channels == layer.out_channels or layer.dilation != (1, 1):
         raise ValueError(f"a convolution of {layer.groups} groups is neither whole nor depthwise without dilation")
-    (down, across), (high, wide) = layer.stride, by_output.shape[2:]
-    above, beside = layer.padding  # type: ignore[misc]
+    assert not isinstance(layer.padding, str)
+    (above, beside), (down, across), (high, wide) = layer.padding, layer.stride, by_output.shape[2:]
     padded = F.pad(inputs, (beside, beside, above, above))
+    rows, columns = down * (high - 1) + 1, across * (wide - 1) + 1
     places = [
-        (padded[:, :, i : i + down * (high - 1) + 1 : down, j : j + across * (wide - 1) + 1 : across] * by_output).sum(
-            (2, 3)
-        )
+        (padded[:, :, i : i + rows : down, j : j + columns : across] * by_output).sum((2, 3))
         for i in range(layer.kernel_size[0])
         for j in range(layer.kernel_size[1])
     ]
