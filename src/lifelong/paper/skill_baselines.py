@@ -26,10 +26,13 @@ Accuracies are means over tasks without weights, in percent of the test images, 
 *Told*: the classes of the image's own task are the only answers; the paper grants this oracle to its baselines and not to
 SKILL. *Not told*: any class of any task so far may be the answer, and for SKILL the mapper names the task. *Normalised*:
 accuracy after the last task over that just after the task was learnt, mean over tasks. All see the same training images,
-with the same part of them held out. The baselines are one perceptron ({hidden} hidden units) on the frozen features,
-{epochs} epochs a task of Adam at {rate:g}; in the paper they train the whole backbone, PSP a ResNet-18 and SupSup a
-ResNet-50. Options in a grid are chosen by validation accuracy on the first {tuning} tasks, the task told.
+with the same part of them held out. {network}, {epochs} epochs a task of Adam at {rate:g}. In the paper the baselines train
+the whole backbone, PSP a ResNet-18 and SupSup a ResNet-50. Options in a grid are chosen by validation accuracy on the first
+{tuning} tasks, the task told.
 """
+
+PERCEPTRON = "The baselines are one perceptron ({widths} hidden units) on the frozen features"
+TRAINED = "The baselines train the whole backbone, its normalisation fixed and folded into the convolutions"
 
 TABLE_1 = {
     "ewc": "EWC",
@@ -74,8 +77,9 @@ def write(settings: Settings, report: Report) -> None:
     write_text(layout.report(report.name, "csv"), _csv(lines, tasks))
     write_json(layout.report(report.name, "json"), {"learners": _by_seed(lines), "orderings": _orderings(lines)})
     _draw(layout.report(report.name, "png"), report.title, lines, tasks)
+    widths = ", ".join(map(str, budget.hidden))
     notes = NOTES.format(
-        hidden=", ".join(map(str, budget.hidden)),
+        network=TRAINED if budget.network == "backbone" else PERCEPTRON.format(widths=widths),
         epochs=budget.epochs,
         rate=budget.learning_rate,
         tuning=budget.tuning_tasks,
