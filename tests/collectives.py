@@ -82,6 +82,27 @@ def collective_settings(seeds: int = SEEDS, **changed: Any) -> Settings:
     )
 
 
+def three_folders(backbone: dict[str, Any], baselines: dict[str, Any]) -> Settings:
+    """The smallest collective, with baselines, on three data sets set-0 to set-2 of all images."""
+    tasks = [{"name": f"t{t}", "dataset": f"set-{t}"} for t in range(TASKS)]
+    return config.settings(
+        {
+            "datasets": {f"set-{task}": {"path": "nowhere", "image_size": 8} for task in range(TASKS)},
+            "scenarios": {},
+            "networks": {},
+            "training": {},
+            "experiments": {},
+            "reports": {},
+            "skill": {
+                "backbones": {"random": backbone},
+                "tiers": {"all": {}},
+                "sequences": {"three": {"tier": "all", "tasks": tasks}},
+                "collectives": {NAME: {**SMALLEST, "sequence": "three", "baselines": baselines}},
+            },
+        }
+    )
+
+
 def triangle(random: np.random.Generator, low: float = 0.2) -> list[list[float]]:
     return [[round(float(random.uniform(low, 1)), 3) for _ in range(i + 1)] for i in range(TASKS)]
 

@@ -22,6 +22,7 @@ from lifelong.data.tensors import Split, Task
 from lifelong.device import placed
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
+from lifelong.networks.base import Network, shared_names
 from lifelong.stages import stages_of
 from lifelong.tracking import track
 
@@ -107,6 +108,34 @@ def run_chain(experiment: Experiment) -> dict[tuple[int, str], State]:
             state = getattr(module, stage)(job, state)
             states[task, stage] = state
     return states
+
+
+def importances_by_image(network: Network, split: Split, head: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Means over images by autograd, one by one: Fisher's sum over classes of p (d log p / dW)^2; MAS's |d ||f||^2 / dW|."""
+    named = {name: network.get_parameter(name) for name in shared_names(network)}
+    fisher, mas = ({name: torch.zeros_like(p) for name, p in named.items()} for _ in range(2))
+    for i in range(len(split)):
+        logits = network(split.batch(torch.tensor([i]))[0], head)[0]
+        for c in range(len(logits)):
+            log_p = logits.log_softmax(0)[c]
+            gradients = torch.autograd.grad(log_p, list(named.values()), retain_graph=True)
+            for total, g in zip(fisher.values(), gradients, strict=True):
+                total += log_p.detach().exp() * g.square() / len(split)
+        gradients = torch.autograd.grad(logits.square().sum(), list(named.values()))
+        for total, g in zip(mas.values(), gradients, strict=True):
+            total += g.abs() / len(split)
+    return fisher, mas
+
+
+def until_done(run: Callable[[], None]) -> None:
+    """Begin again after each interruption."""
+    for _ in range(100):
+        try:
+            run()
+            return
+        except KeyboardInterrupt:
+            continue
+    raise AssertionError("it does not end")
 
 
 def random_like(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:

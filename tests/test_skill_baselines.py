@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from collectives import SMALLEST
+from collectives import three_folders
+from conftest import until_done
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -278,37 +279,8 @@ def write_features(task: int, split: str, found: TaskData) -> None:
 
 
 def written(**learners: Any) -> config.Settings:
-    folders = {f"set-{task}": {"path": "nowhere", "image_size": 8} for task in range(3)}
-    return config.settings(
-        {
-            "datasets": folders,
-            "scenarios": {},
-            "networks": {},
-            "training": {},
-            "experiments": {},
-            "reports": {},
-            "skill": {
-                "backbones": {"random": {"kind": "random", "image_size": 8, "widths": [4]}},
-                "tiers": {"all": {}},
-                "sequences": {
-                    "three": {"tier": "all", "tasks": [{"name": f"t{t}", "dataset": f"set-{t}"} for t in range(3)]}
-                },
-                "collectives": {
-                    "tiny": {
-                        **SMALLEST,
-                        "sequence": "three",
-                        "baselines": {
-                            "hidden": [HIDDEN],
-                            "epochs": 2,
-                            "batch_size": 8,
-                            "tuning_tasks": 2,
-                            "learners": learners,
-                        },
-                    }
-                },
-            },
-        }
-    )
+    budget = {"hidden": [HIDDEN], "epochs": 2, "batch_size": 8, "tuning_tasks": 2}
+    return three_folders({"kind": "random", "image_size": 8, "widths": [4]}, budget | {"learners": learners})
 
 
 def result(label: str) -> Any:
@@ -349,12 +321,7 @@ def test_a_killed_course_goes_on_where_it_was(place: Path, monkeypatch: pytest.M
         return learn(job, state)
 
     monkeypatch.setattr(module, "learn", dying)
-    for _ in range(20):
-        try:
-            runner.baseline(settings.skill, "tiny", 0, label)
-            break
-        except KeyboardInterrupt:
-            continue
+    until_done(lambda: runner.baseline(settings.skill, "tiny", 0, label))
     assert path.read_bytes() == whole
     assert len(learnt) > 3
     assert not list(layout.CHECKPOINTS.iterdir())

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from collectives import SMALLEST
+from collectives import three_folders
+from conftest import assert_close, importances_by_image, until_done
 from elsewhere import elsewhere
 from torch import nn
 
@@ -31,7 +32,6 @@ from lifelong.methods.skill.baselines import run as runner
 from lifelong.methods.skill.baselines.data import pictures_of
 from lifelong.methods.skill.selection import TaskData
 from lifelong.networks import backbone
-from lifelong.networks.base import shared_names
 
 RANDOM = RandomBackbone(kind="random", image_size=8, widths=[4, 6], mean=[0.4, 0.5, 0.6], deviation=[0.2, 0.3, 0.4])
 CLASSES = (2, 3, 2)
@@ -116,29 +116,14 @@ def test_padding_of_its_own_is_tensorflows(kernel: int, stride: int, size: int) 
     assert changed.get_submodule("0.1").weight is same.weight
 
 
-def test_importances_of_grouped_convolutions_are_sums_over_single_images() -> None:
-    """Fisher: sum over classes of p (d log p / dW)^2; MAS: |d ||f||^2 / dW|; both by autograd, image by image."""
+def test_importances_of_depthwise_convolutions_are_sums_over_single_images() -> None:
     made, split = network().eval(), pictures_of(images(0, 0, count=7), RANDOM)
     assert {layer.groups for layer in made.modules() if isinstance(layer, nn.Conv2d)} == {1, 4}
-    names = shared_names(made)
-    parameters = [made.get_parameter(name) for name in names]
-    fisher, mas = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    for i in range(len(split)):
-        logits = made(split.batch(torch.tensor([i]))[0], 1)[0]
-        for c in range(3):
-            log_p = logits.log_softmax(0)[c]
-            gradients = torch.autograd.grad(log_p, parameters, retain_graph=True)
-            for total, g in zip(fisher, gradients, strict=True):
-                total += log_p.detach().exp() * g.square() / len(split)
-        for total, g in zip(mas, torch.autograd.grad(logits.square().sum(), parameters), strict=True):
-            total += g.abs() / len(split)
-    for measure, expected in ((fisher_diagonal, fisher), (output_sensitivity, mas)):
+    slow = importances_by_image(made, split, 1)
+    for measure, expected in zip((fisher_diagonal, output_sensitivity), slow, strict=True):
         for batch in (3, 100):
-            found = measure(made, split, 1, batch)
-            assert found.keys() == set(names)
-            for name, wanted in zip(names, expected, strict=True):
-                torch.testing.assert_close(found[name], wanted, rtol=1e-4, atol=1e-7, msg=name)
-        assert sum(float(one.sum()) for one in expected) > 0
+            assert_close(measure(made, split, 1, batch), expected, 1e-7)
+        assert sum(float(one.sum()) for one in expected.values()) > 0
 
 
 def test_other_groups_are_refused() -> None:
@@ -163,25 +148,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def written(**baselines: Any) -> config.Settings:
     budget = {"network": "backbone", "learning_rate": 0.01, "epochs": 12, "batch_size": 8, "tuning_tasks": 2}
-    tasks = [{"name": f"t{t}", "dataset": f"set-{t}"} for t in range(3)]
-    return config.settings(
-        {
-            "datasets": {f"set-{task}": {"path": "nowhere", "image_size": 8} for task in range(3)},
-            "scenarios": {},
-            "networks": {},
-            "training": {},
-            "experiments": {},
-            "reports": {},
-            "skill": {
-                "backbones": {"random": RANDOM.model_dump()},
-                "tiers": {"all": {}},
-                "sequences": {"three": {"tier": "all", "tasks": tasks}},
-                "collectives": {
-                    "tiny": {**SMALLEST, "sequence": "three", "baselines": budget | {"learners": LEARNERS} | baselines}
-                },
-            },
-        }
-    )
+    return three_folders(RANDOM.model_dump(), budget | {"learners": LEARNERS} | baselines)
 
 
 @pytest.mark.parametrize("label", LEARNERS)
@@ -231,12 +198,7 @@ def test_killed_within_a_task_it_goes_on_bit_for_bit(place: Path, monkeypatch: p
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Checkpoints, "save", dying)
-    for _ in range(100):
-        try:
-            runner.baseline(settings.skill, "tiny", 0, label)
-            break
-        except KeyboardInterrupt:
-            continue
+    until_done(lambda: runner.baseline(settings.skill, "tiny", 0, label))
     assert path.read_bytes() == whole
     assert {"learn", "course"} <= set(saved)
     assert not list(layout.CHECKPOINTS.iterdir())
