@@ -48,6 +48,9 @@ experiments:
   unpruned:
     {scenario: two, network: wide, training: short, method: anpyc,
      options: {strength: 5, importance_batch: 20, pruning: none}, seeds: 2, joint: joint}
+  stiff:
+    {scenario: two, network: wide, training: short, method: anpyc, may_diverge: true,
+     options: {strength: 1.0e+30, importance_batch: 20, pruning: none}, seeds: 2, joint: joint}
   joint: {scenario: two, network: small, training: short, method: joint, seeds: 2}
 reports:
   demo:
@@ -56,7 +59,7 @@ reports:
        options: {network: small, image_shape: [1, 8, 8], classes_per_task: 10, tasks: 4, claims: anpyc-figure-7a}}
     curves: {kind: accuracy-over-tasks, title: Curves, experiments: {Fine-tuning: finetune, ANPyC: anpyc, Joint: joint}}
     strength:
-      {kind: sweep, title: Strengths, experiments: {ANPyC: [unpruned, anpyc], Joint: joint},
+      {kind: sweep, title: Strengths, experiments: {ANPyC: [unpruned, anpyc, stiff], Joint: joint},
        options: {parameter: options.strength, label: Strength, scale: log, metrics: [acc, bwt]}}
     width:
       {kind: sweep, title: Widths, experiments: {ANPyC: [anpyc, unpruned]},
@@ -151,6 +154,12 @@ def test_a_sweep_stands_at_its_parameter(project: Settings) -> None:
     assert_mean(at["Joint", ""], [100 * value for value in acc["joint"]])
     assert [line["x"] for line in lines("width")] == ["12", "20"]
     assert not lines("strength", row="Joint", metric="bwt")
+
+
+def test_what_diverged_has_no_value_and_is_named(project: Settings) -> None:
+    assert read_json(layout.scores("stiff", 0))["test"]["task_incremental"] == [[None, None], [None, None]]
+    assert "`stiff` (2 of 2 seeds)" in layout.report("demo/strength", "md").read_text()
+    assert "iverged" not in layout.report("demo/width", "md").read_text()
 
 
 def test_density_is_of_the_network_that_the_first_task_left(project: Settings) -> None:

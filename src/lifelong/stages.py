@@ -19,7 +19,7 @@ from lifelong.errors import UserError
 from lifelong.fingerprint import fingerprint
 
 DIVERGED = "diverged"
-"""The only group of a state without a network: what a candidate of a grid leaves when its training diverged."""
+"""The only group of a state without a network: what a stage leaves that diverged where that is a result."""
 
 
 def stages_of(experiment: Experiment, task: int) -> tuple[str, ...]:

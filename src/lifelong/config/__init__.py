@@ -50,7 +50,7 @@ class Experiment:
     dropout_at_test: bool = False
     grid: Grid | None = None
     candidates: tuple[str, ...] = ()  # experiments that the grid chooses from
-    is_candidate: bool = False
+    may_diverge: bool = False  # a result then, as with candidates of a grid: the seed has no numbers
     trunk: Experiment | None = None  # the experiment whose tasks come first
     branch_task: int = 0  # the first task that is this experiment's own
 
@@ -235,7 +235,7 @@ def _candidates(experiment: Experiment) -> list[Experiment]:
     written = experiment.options.model_dump(exclude_unset=True)
     seeds = _seeds(experiment.grid.seeds)
     return [
-        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None, is_candidate=True)
+        replace(experiment.with_options(written | point), name=name, seeds=seeds, joint=None, may_diverge=True)
         for name, point in zip(experiment.candidates, _points(experiment.grid), strict=True)
     ]
 
@@ -291,6 +291,7 @@ def _resolved(name: str, entry: ExperimentEntry, params: Params, source: str) ->
         options=options[0],
         seeds=seeds,
         joint=entry.joint,
+        may_diverge=entry.may_diverge,
         dropout_at_test=entry.dropout_at_test,
         grid=entry.grid,
         candidates=tuple(f"{name}_grid-{i}" for i in range(len(points))) if entry.grid else (),

@@ -149,6 +149,7 @@ class ExperimentEntry(Section):
     dropout_at_test: bool = False  # as some released code did (dossier 3.1)
     seeds: Count | list[Seed]
     joint: Name | None = None  # the experiment whose accuracies are m_i in fwt_joint
+    may_diverge: bool = False  # training that leaves the finite numbers is a result and not a failure
     branch: Branch | None = None  # none: every task is its own
 
 

@@ -36,8 +36,8 @@ from lifelong.stages import DIVERGED, earlier_state, input_state, stage_fingerpr
 def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads: int = 1) -> Path:
     """Run one stage and write its state and its curve; returns the state's path.
 
-    Where training diverges under options that are only tried (a candidate of a grid), the state says so instead of holding
-    a network, and so do those made of it; the candidate then is not chosen.
+    Where training diverges of an experiment that may (a candidate of a grid, which then is not chosen, or one that says
+    so), the state says so instead of holding a network, and so do those made of it.
 
     Raises:
         UserError: the seed or stage is not the experiment's, or an input is missing or of another kind. Nothing has
@@ -86,10 +86,10 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
         try:
             outcome = getattr(importlib.import_module(experiment.method.module), stage)(job, state)
         except Diverged as error:
-            if asked.grid is not None:
+            if asked.grid is not None and not asked.may_diverge:
                 more = f"experiments.{asked.name}.grid.seeds: what diverges with one of them is not chosen"
                 raise Diverged(f"{error}, or let more seeds choose, {more}") from None
-            if not experiment.is_candidate:
+            if not experiment.may_diverge:
                 raise
             outcome = {DIVERGED: {}}
     if STAGES[stage].trains:

@@ -31,7 +31,7 @@ def evaluate(experiment: Experiment, seed: int, threads: int = 1) -> None:
     """Write scores.json and predictions.safetensors of one seed.
 
     scores.json holds, for `test` and `validation` and for each of `protocols`, R[i][j]: the accuracy on task j after
-    learning task i, null where there is no model (a joint learner has the last row alone; a candidate that diverged none)
+    learning task i, null where there is no model (a joint learner has the last row alone; a seed that diverged none)
     or no such answer (class-incremental: tasks not yet seen, heads that tasks share); `initial`, the task-incremental test
     accuracy on each task of the network before it learnt anything; and `initial_by_protocol`, the same under protocols that
     guess the task. The predictions are int16 [n]: `after-i.on-j.task` within task j, `after-i.on-j.class` numbered over
@@ -90,8 +90,8 @@ def _write(
 
 
 def _diverged(experiment: Experiment, seed: int, task: int) -> bool:
-    """Whether a candidate of a grid has no network to evaluate."""
-    return experiment.is_candidate and DIVERGED in read_info(final_state(experiment, seed, task), "state")["groups"]
+    """Whether there is no network to evaluate."""
+    return experiment.may_diverge and DIVERGED in read_info(final_state(experiment, seed, task), "state")["groups"]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,16 @@ def summary_cell(row: str, name: str, metric: str, x: float | None = None) -> Ce
     return Cell(row, metric, found["mean"], found["deviation"], found["n"], x, name)
 
 
+def diverged(names: Sequence[str]) -> str:
+    """Which of the experiments have seeds whose training diverged, as a sentence; empty where none has."""
+    found = []
+    for name in names:
+        by_seed = read_json(layout.summary(name))["test"]["task_incremental"]["acc"]["by_seed"]
+        if None in by_seed:
+            found.append(f"`{name}` ({by_seed.count(None)} of {len(by_seed)} seeds)")
+    return f"Diverged, and without a value therefore: {', '.join(found)}.\n" if found else ""
+
+
 def mean_over_seen(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
     """After each task t, the mean over j <= t of R[t, j] in percent; none where the row has no accuracies."""
     r = matrix(rows)

@@ -11,7 +11,7 @@ from lifelong.paper.figures import style
 from lifelong.paper.figures.publish import publish
 from lifelong.paper.markdown import table
 from lifelong.paper.quantities import QUANTITIES, shown
-from lifelong.paper.results import METRIC_NOTES, summary_cell
+from lifelong.paper.results import METRIC_NOTES, diverged, summary_cell
 
 
 def write(settings: Settings, report: Report) -> None:
@@ -48,4 +48,5 @@ def write(settings: Settings, report: Report) -> None:
         [label, "-" if x is None else f"{x:g}", *(at.get((label, x, metric), "-") for metric in options.metrics)]
         for label, x in places
     ]
-    publish(report, cells, table(header, body), f"{METRIC_NOTES} Swept: `{options.parameter}`.")
+    told = diverged([name for names in report.experiments.values() for name in names])
+    publish(report, cells, table(header, body), f"{METRIC_NOTES} Swept: `{options.parameter}`.", told)
