@@ -26,13 +26,16 @@ Accuracies are means over tasks without weights, in percent of the test images, 
 *Told*: the classes of the image's own task are the only answers; the paper grants this oracle to its baselines and not to
 SKILL. *Not told*: any class of any task so far may be the answer, and for SKILL the mapper names the task. *Normalised*:
 accuracy after the last task over that just after the task was learnt, mean over tasks. All see the same training images,
-with the same part of them held out. {network}, {epochs} epochs a task of Adam at {rate:g}. In the paper the baselines train
-the whole backbone, PSP a ResNet-18 and SupSup a ResNet-50. Options in a grid are chosen by validation accuracy on the first
-{tuning} tasks, the task told.
+with the same part of them held out.
+{network}, {epochs} epochs a task of Adam at {rate:g}.
+In the paper the baselines train the whole backbone, PSP a ResNet-18 and SupSup a ResNet-50. Options in a grid are chosen by
+validation accuracy on the first {tuning} tasks, the task told.
 """
 
 PERCEPTRON = "The baselines are one perceptron ({widths} hidden units) on the frozen features"
 TRAINED = "The baselines train the whole backbone, its normalisation fixed and folded into the convolutions"
+
+COLOURS = 10  # that matplotlib has before it begins again
 
 TABLE_1 = {
     "ewc": "EWC",
@@ -257,8 +260,9 @@ def _draw(path: Path, title: str, lines: Sequence[Line], tasks: list[str]) -> No
     figure = Figure(figsize=(18, 5.5))
     axes = figure.subplots(1, 3)
     learnt = np.arange(1, len(tasks) + 1)
-    for line in lines:
-        style: dict[str, Any] = {"marker": ".", "label": line.label, "linestyle": "-" if line.ours else "--"}
+    for number, line in enumerate(lines):
+        mark = {"marker": "." if number < COLOURS else "x", "color": f"C{number % COLOURS}"}
+        style: dict[str, Any] = mark | {"label": line.label, "linestyle": "-" if line.ours else "--"}
         asked = line.free if line.ours else line.told
         for axis, r, key in ((axes[0], asked, "first"), (axes[1], asked, "mean"), (axes[2], line.free, "mean")):
             if r is not None:
