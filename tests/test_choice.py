@@ -13,6 +13,7 @@ from lifelong.artifacts import read_info, read_json, write_json
 from lifelong.choice import choose, with_choice
 from lifelong.config import Settings, settings
 from lifelong.errors import UserError
+from lifelong.paper.tables import choices
 from lifelong.stages import DIVERGED, final_state
 
 
@@ -90,6 +91,19 @@ def test_a_choice_that_diverges_says_how_to_choose_better(tmp_path: Path, monkey
     tried = settings(written).candidates["x_grid-1"]
     made(tried)  # what is only tried leaves a state that says so
     assert read_info(final_state(tried, 0, 2), "state")["groups"] == [DIVERGED]
+
+
+def test_a_report_tells_every_candidates_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    candidates = [
+        {"options": {"strength": strength, "fisher": "exact"}, "acc": acc, "deviation": deviation}
+        for strength, acc, deviation in ((0.1, 0.5, 0.0125), (10.0, 0.62, None), (1000.0, None, None))
+    ]
+    chosen = {"options": candidates[1]["options"], "varied": ["strength", "fisher"], "candidates": candidates}
+    write_json(layout.chosen("x"), chosen)
+    assert choices({"experiment": "x"}) == (
+        "strength 0.1, fisher exact: 50.00 ± 1.25; strength 10, fisher exact*: 62.00; strength 1000, fisher exact: diverged"
+    )
 
 
 @pytest.mark.parametrize(

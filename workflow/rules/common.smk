@@ -66,6 +66,7 @@ def report_inputs(w):
         }
         if "summary" in needs:
             found.append(layout.summary(name))
+            found += [layout.chosen(name)] if experiment.grid else []
         if "scores" in needs:
             found += scores_of(name, experiment.seeds)
         for need in needs:

@@ -32,6 +32,11 @@ when it is not, but lies on the same side of fine-tuning's as the printed one do
 *contradicted* otherwise. A printed value marked † is doubtful in itself, as said below the table.
 """
 
+CHOICES = """\
+Mean over the seeds that the choice is made on, with their deviation where they are several. *Diverged*: the loss of one of
+them or more left the finite numbers.
+"""
+
 SMALLER = """\
 Verdict: *not attempted*, since the network, the tasks or the budget are smaller than those of the printed values. A printed
 value marked † is doubtful in itself, as said below the table.
@@ -148,10 +153,27 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
         parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
+    if gridded := [[row, choices(summary)] for row, summary in summaries.items() if summary["chosen"]]:
+        header = ["Method", "ACC on the validation split by option"]
+        parts.append(f"## Options chosen\n\n{table(header, gridded)}\n{CHOICES}")
     parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
     header = ["Row", "Experiment in params.yaml", "Seeds", "Epochs a task", "Dropout at test", "Options"]
     parts.append(table(header, [[row, *_settings(summary)] for row, summary in summaries.items()]))
     return "\n".join(parts)
+
+
+def choices(summary: dict[str, Any]) -> str:
+    """What an experiment's grid held, each with its result, and which of them was chosen (starred)."""
+    found = read_json(layout.chosen(summary["experiment"]))
+    told = []
+    for candidate in found["candidates"]:
+        values = {name: candidate["options"][name] for name in found["varied"]}
+        options = ", ".join(f"{name} {v:g}" if isinstance(v, float) else f"{name} {v}" for name, v in values.items())
+        star = "*" if candidate["options"] == found["options"] else ""
+        acc, deviation = candidate["acc"], candidate["deviation"]
+        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+        told.append(f"{options}{star}: " + ("diverged" if acc is None else f"{100 * acc:.2f}{spread}"))
+    return "; ".join(told)
 
 
 def _settings(summary: dict[str, Any]) -> list[str]:
