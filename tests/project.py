@@ -165,4 +165,4 @@ def eventually(holds: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(POLL)
+        time.sleep(POLL)  # nothing announces another process's files, nor the end of one that is not a child
