@@ -17,15 +17,14 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from lifelong.config.networks import MlpNetwork
 from lifelong.config.schema import Training
 from lifelong.data import catalog
 from lifelong.data.tensors import Split
 from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.fit import Fit, Schedule
+from lifelong.learning.fit import Fit, Objective, Schedule
+from lifelong.learning.losses import cross_entropy
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.memory import keep_freed_memory
 from lifelong.networks.base import Network
@@ -97,31 +96,38 @@ def new_network(hidden: Sequence[int], outputs: int) -> Mlp:
     return build(settings, (INPUTS,), [outputs], torch.Generator().manual_seed(0))
 
 
-def our_epoch(network: Network, train: Split, penalty: QuadraticPenalty | None = None) -> Callable[[], object]:
-    """One epoch of the training loop that the jobs run."""
+def one_epoch(network: Network, train: Split, penalty: QuadraticPenalty | None = None, seed: int = 0) -> Fit:
+    """An epoch of the training loop that the jobs run."""
 
-    def objective(images: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(network(images, 0), targets)
+    def objective_of(network: Network) -> Objective:
+        return lambda images, targets: cross_entropy(network(images, 0), targets)
 
-    fit = Fit(
+    return Fit(
         name="benchmark",
         network=network,
         train=train,
-        objective=objective,
+        objective=objective_of(network),
+        objective_of=objective_of,
         budget=Training(learning_rate=RATE, batch_size=BATCH, epochs=1),
         schedule=Schedule(RATE, 1.0, 1),
-        seed=(0,),
+        seed=(seed,),
         trainable=[name for name, _ in network.named_parameters()],
         validation=lambda: 0.0,
         checkpoints=Checkpoints(Path("benchmark-has-no-checkpoints"), seconds=math.inf),
         penalty=penalty,
     )
 
-    def epoch() -> None:
+
+def run_of(fit: Fit) -> Callable[[], object]:
+    def run() -> None:
         with Progress("benchmark", 1) as progress:
             fit.run(progress)
 
-    return epoch
+    return run
+
+
+def our_epoch(network: Network, train: Split, penalty: QuadraticPenalty | None = None) -> Callable[[], object]:
+    return run_of(one_epoch(network, train, penalty))
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

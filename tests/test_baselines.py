@@ -27,9 +27,11 @@ from conftest import (
 )
 from torch import Tensor
 
+from lifelong.config.schema import Heads
 from lifelong.data.tensors import Split
 from lifelong.learning.importance import fisher_diagonal
 from lifelong.learning.job import State, weights
+from lifelong.learning.losses import cross_entropy_over_tasks
 from lifelong.methods.baselines import ewc, joint
 from lifelong.networks.create import new_network
 
@@ -139,7 +141,7 @@ def test_joint_learns_the_union_of_the_tasks(heads: str) -> None:
 
 
 @pytest.mark.parametrize("heads", ["per-task", "shared", "all-classes"])
-def test_joint_objective_image_by_image(heads: str) -> None:
+def test_cross_entropy_over_tasks_image_by_image(heads: Heads) -> None:
     """With logits so far apart that a wrong competitor would decide, and its gradient."""
     network = tiny_job(tiny_experiment("joint", heads=heads), 2).network(None).eval()
     with torch.no_grad():
@@ -149,7 +151,8 @@ def test_joint_objective_image_by_image(heads: str) -> None:
     mixed = Split(tiny_split(5).images, torch.arange(IMAGES) % (3 * PER_TASK))
     leaves = {name: p.detach().double().requires_grad_() for name, p in network.named_parameters()}
     expected = slow_joint(leaves, mixed, heads)
-    found = joint.joint_objective(network, heads, PER_TASK)(*mixed.batch(torch.arange(IMAGES)))
+    images, labels = mixed.batch(torch.arange(IMAGES))
+    found = cross_entropy_over_tasks(network.all_logits(images), labels, heads, PER_TASK)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     gradients = zip(
         leaves,

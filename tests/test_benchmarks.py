@@ -76,7 +76,7 @@ def test_agreement_ignores_weights_of_no_importance() -> None:
     assert found["relative distance"] == pytest.approx((36 + 25) ** 0.5 / 14**0.5)
 
 
-@pytest.mark.parametrize("name", ["training", "jobs", "importance", "anpyc", "split2meta"])
+@pytest.mark.parametrize("name", ["training", "jobs", "importance", "anpyc", "split2meta", "together"])
 def test_runs_and_writes_its_report(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIFELONG_DATA", raising=False)
     output = tmp_path / "reports" / name

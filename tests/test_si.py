@@ -91,7 +91,7 @@ def killed_and_resumed(
     """A stage killed after some epochs and begun again."""
     epochs, epoch = iter(range(100)), fit.Fit._epoch
 
-    def dying(self: fit.Fit, *arguments: Any) -> float:
+    def dying(self: fit.Fit, *arguments: Any) -> Tensor:
         if next(epochs) == after:
             raise KeyboardInterrupt
         return epoch(self, *arguments)

@@ -73,18 +73,18 @@ def tasks(settings: Settings, scenario: str) -> None:
 def _stage(name: str, text: str) -> None:
     @cli.command(name, help=text)
     @click.argument("experiment")
-    @seed_option
+    @click.option("--seed", type=int, required=True, multiple=True, help="One of the experiment's seeds, or several.")
     @task_option
     @threads_option
     @device_option
     @click.pass_obj
-    def command(settings: Settings, experiment: str, seed: int, task: int, threads: int, device: str) -> None:
+    def command(settings: Settings, experiment: str, seed: tuple[int, ...], task: int, threads: int, device: str) -> None:
         wanted = settings.experiment(experiment)
         from lifelong.device import computing_on
-        from lifelong.learning.run import run_stage
+        from lifelong.learning.run import run_seeds
 
         with computing_on(device):
-            run_stage(wanted, seed, task, name, threads)
+            run_seeds(wanted, sorted(set(seed)), task, name, threads)
 
 
 for name, kind in STAGES.items():

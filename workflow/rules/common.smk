@@ -4,19 +4,30 @@ GPU = int(config.get("gpu", 0))
 DEVICE = "cuda" if GPU else "cpu"
 
 
-def stage_inputs(stage):
+def trained_together():
+    """Patterns of experiments whose seeds a GPU trains in one job, by these seeds; and of those left."""
+    groups = {}
+    for name, experiment in SETTINGS.experiments.items():
+        if GPU and len(experiment.seeds) > 1 and experiment.network.kind == "mlp":
+            groups.setdefault(" ".join(map(str, experiment.seeds)), []).append(name)
+    left = "".join(rf"(?!(?:{'|'.join(names)})/)" for names in groups.values()) + r"[\w-]+"
+    return {seeds: "|".join(names) for seeds, names in groups.items()}, left
+
+
+TOGETHER, ALONE = trained_together()
+
+
+def stage_inputs(stage, seeds):
     """Images, tasks, the states that the stage starts from and adds to, and the choice of options where there is one."""
 
     def inputs(w):
         experiment = SETTINGS.experiment(w.experiment)
-        state = stages.input_state(experiment, int(w.seed), int(w.task), stage)
-        shared = [
-            ancient(layout.images(experiment.scenario.dataset)),
-            layout.tasks(experiment.scenario_name),
-        ]
-        choice = [layout.chosen(w.experiment)] if experiment.grid else []
-        earlier = stages.earlier_state(experiment, int(w.seed), int(w.task), stage)
-        return shared + choice + [path for path in (state, earlier) if path]
+        found = [ancient(layout.images(experiment.scenario.dataset)), layout.tasks(experiment.scenario_name)]
+        found += [layout.chosen(w.experiment)] if experiment.grid else []
+        for seed in seeds.format(**w).split():
+            args = (experiment, int(seed), int(w.task), stage)
+            found += [path for path in (stages.input_state(*args), stages.earlier_state(*args)) if path]
+        return found
 
     return inputs
 

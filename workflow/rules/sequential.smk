@@ -1,30 +1,39 @@
 # Methods that learn task after task: the stages of a task, each from the state the stage before it left.
 
-for stage, stage_kind in STAGES.items():
+for seeds in ["{seed}", *TOGETHER]:
 
-    rule:
-        name:
-            stage
-        input:
-            stage_inputs(stage),
-        output:
-            state=layout.state("{experiment}", "{seed}", "{task}", stage),
-            curve=layout.curve(layout.state("{experiment}", "{seed}", "{task}", stage)) if stage_kind.trains else [],
-        params:
-            stage=stage,
-            fingerprint=lambda w: stages.stage_fingerprint(SETTINGS.experiment(w.experiment)),
-        threads: 1
-        resources:
-            gpu=GPU,
-            device=DEVICE,
-            mem_mb=1500,
-        log:
-            f"logs/{{experiment}}/seed-{{seed}}/task-{{task}}/{stage}.log",
-        conda:
-            "../envs/lifelong.yaml"
-        shell:
-            "exec lifelong {params.stage} {wildcards.experiment} --seed {wildcards.seed} --task {wildcards.task}"
-            " --threads {threads} --device {resources.device} > {log} 2>&1"
+    for stage, stage_kind in STAGES.items():
+
+        rule:
+            name:
+                stage if seeds == "{seed}" else f"{stage}_{list(TOGETHER).index(seeds)}"
+            input:
+                stage_inputs(stage, seeds),
+            output:
+                state=[layout.state("{experiment}", seed, "{task}", stage) for seed in seeds.split()],
+                curve=[
+                    layout.curve(layout.state("{experiment}", seed, "{task}", stage))
+                    for seed in seeds.split()
+                    if stage_kind.trains
+                ],
+            wildcard_constraints:
+                experiment=TOGETHER.get(seeds, ALONE),
+            params:
+                stage=stage,
+                seeds=" ".join(f"--seed {seed}" for seed in seeds.split()),
+                fingerprint=lambda w: stages.stage_fingerprint(SETTINGS.experiment(w.experiment)),
+            threads: 1
+            resources:
+                gpu=GPU,
+                device=DEVICE,
+                mem_mb=1500,
+            log:
+                f"logs/{{experiment}}/seed-{'-'.join(seeds.split())}/task-{{task}}/{stage}.log",
+            conda:
+                "../envs/lifelong.yaml"
+            shell:
+                "exec lifelong {params.stage} {wildcards.experiment} {params.seeds} --task {wildcards.task}"
+                " --threads {threads} --device {resources.device} > {log} 2>&1"
 
 
 rule evaluate:

@@ -61,6 +61,13 @@ class StepHook:
     def after_step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rate: float) -> None:
         """After the update, with the gradients it was made of and its learning rate."""
 
+    def stacked(self, hooks: Sequence[StepHook]) -> StepHook | None:
+        """One hook that does on stacked tensors what these, of its class, do each; none where there is no such.
+
+        What each of them sums up is from then on its part of the stacked sum.
+        """
+        return self if type(self) is StepHook else None
+
 
 class Update:
     """How one mini-batch changes the weights, for methods where it is not one step down the gradient of an objective."""
@@ -88,6 +95,8 @@ class Fit:
         epochs: how many; by default the budget's.
         epoch_offset: epochs already counted by the learning-rate schedule.
         validation: the accuracy written in the curve; never used to choose.
+        objective_of: the objective of another network on the same images, where nothing else differs between seeds.
+        curve: a row for every epoch done.
     """
 
     name: str
@@ -106,57 +115,40 @@ class Fit:
     update: Update | None = None
     epochs: int | None = None
     epoch_offset: int = 0
+    objective_of: Callable[[Any], Objective] | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
-        """Train; returns the curve, a row an epoch."""
-        named = dict(self.network.named_parameters())
-        parameters: list[Tensor] = [named[name] for name in self.trainable]
+        """Train; returns the curve."""
+        parameters = self._parameters()
         optimiser = Optimiser(self.budget, self.trainable, parameters)
-        curve: list[dict[str, Any]] = []
+        self.curve = []
         if (kept := self.checkpoints.load(self.name)) is not None:
             tensors, info = kept
-            curve = info["curve"]
+            self.curve = info["curve"]
             with torch.no_grad():
                 for name, tensor in self._changing(parameters).items():
                     tensor.copy_(tensors[name])
             optimiser.restore(tensors)
-            progress.resume(len(curve))
-        for epoch in range(len(curve), self.budget.epochs if self.epochs is None else self.epochs):
+            progress.resume(len(self.curve))
+        for epoch in range(len(self.curve), self.budget.epochs if self.epochs is None else self.epochs):
             rate = self.schedule(self.epoch_offset + epoch)
-            loss = self._epoch(epoch, rate, parameters, optimiser)
-            penalty = self._penalty_value(named)
-            # The last update shows in the weights alone; a sum is not finite when any term is not.
-            for what, value in (("loss", loss), ("penalty", penalty), ("sum of the weights", _total(parameters))):
-                if not math.isfinite(value):
-                    raise Diverged(
-                        f"{self.name}: the {what} is {value} in epoch {epoch}; training diverged: lower the learning rate "
-                        f"({rate:g}) or the method's strength"
-                    )
-            curve.append(
-                {
-                    "fit": self.name,
-                    "epoch": epoch,
-                    "learning_rate": rate,
-                    "loss": loss,
-                    "penalty": penalty,
-                    "validation_accuracy": self.validation(),
-                    **(self.update.measures() if self.update else {}),
-                }
-            )
-            progress.step(f"loss {loss:.4f}")
+            total = self._epoch(epoch, rate, parameters, optimiser)
+            self.curve.append(self.row(epoch, rate, total))
+            progress.step(f"loss {self.curve[-1]['loss']:.4f}")
             if self.checkpoints.due():
                 changed = {**self._changing(parameters), **optimiser.tensors()}
-                self.checkpoints.save(self.name, changed, {"curve": curve})
-        return curve
+                self.checkpoints.save(self.name, changed, {"curve": self.curve})
+        return self.curve
 
-    def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], optimiser: Optimiser) -> float:
-        """One pass over the training images; returns the mean objective."""
-        torch.manual_seed(derived_seed(*self.seed, self.name, epoch))
+    def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], optimiser: Optimiser) -> Tensor:
+        """One pass over the training images; returns the sum of their objectives."""
+        order = self._order(epoch)
         self.network.train()
         masked = [i for i, name in enumerate(self.trainable) if name in self.masks]
         masks = [self.masks[self.trainable[i]] for i in masked]
-        total = torch.zeros(())
-        batches = torch.randperm(len(self.train)).split(self.budget.batch_size)
+        total = torch.zeros(order.shape[:-1])
+        batches = order.split(self.budget.batch_size, dim=-1)
         named = dict(zip(self.trainable, parameters, strict=True))
         for number, chosen in enumerate(batches):
             self.hook.before_step(number, len(batches))
@@ -164,11 +156,11 @@ class Fit:
             if self.budget.augmentation == "crop-flip":
                 images = crop_flip(images)
             if self.update is not None:
-                total += self.update(images, targets, optimiser, rate) * len(chosen)
+                total += self.update(images, targets, optimiser, rate) * chosen.shape[-1]
                 continue
             loss = self.objective(images, targets)
-            gradients = list(torch.autograd.grad(loss, parameters))
-            total += loss.detach() * len(chosen)
+            gradients = list(torch.autograd.grad(loss, parameters, torch.ones_like(loss)))
+            total += loss.detach() * chosen.shape[-1]
             by_name = dict(zip(self.trainable, gradients, strict=True))
             with torch.no_grad():
                 self.hook.on_gradients(named, by_name)
@@ -178,11 +170,45 @@ class Fit:
                     torch._foreach_mul_([gradients[i] for i in masked], masks)
                 optimiser.step(gradients, rate)
                 self.hook.after_step(named, by_name, rate)
-        return float(total) / len(self.train)
+        return total
 
-    @torch.no_grad()
-    def _penalty_value(self, named: Mapping[str, Tensor]) -> float:
-        return self.penalty.value(named).item() if self.penalty else 0.0
+    def _order(self, epoch: int) -> Tensor:
+        """The images of the epoch, one after the other; from here on all random numbers are this epoch's."""
+        torch.manual_seed(self.epoch_seed(epoch))
+        return torch.randperm(len(self.train))
+
+    def epoch_seed(self, epoch: int) -> int:
+        return derived_seed(*self.seed, self.name, epoch)
+
+    def row(self, epoch: int, rate: float, total: Tensor) -> dict[str, Any]:
+        """What the curve says of an epoch whose objectives sum to `total`.
+
+        Raises:
+            Diverged: a number is not finite any more.
+        """
+        loss = float(total) / len(self.train)
+        with torch.no_grad():
+            penalty = self.penalty.value(dict(self.network.named_parameters())).item() if self.penalty else 0.0
+        # The last update shows in the weights alone; a sum is not finite when any term is not.
+        for what, value in (("loss", loss), ("penalty", penalty), ("sum of the weights", _total(self._parameters()))):
+            if not math.isfinite(value):
+                raise Diverged(
+                    f"{self.name}: the {what} is {value} in epoch {epoch}; training diverged: lower the learning rate "
+                    f"({rate:g}) or the method's strength"
+                )
+        return {
+            "fit": self.name,
+            "epoch": epoch,
+            "learning_rate": rate,
+            "loss": loss,
+            "penalty": penalty,
+            "validation_accuracy": self.validation(),
+            **(self.update.measures() if self.update else {}),
+        }
+
+    def _parameters(self) -> list[Tensor]:
+        named = dict(self.network.named_parameters())
+        return [named[name] for name in self.trainable]
 
     def _changing(self, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
         """What training changes beside the optimiser's memory, by the names it has in a checkpoint."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lifelong.config import Experiment
 from lifelong.data.tensors import Split, Task
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.evaluation import accuracy
 from lifelong.learning.fit import Fit, Objective, Schedule, StepHook, Update
+from lifelong.learning.losses import cross_entropy
 from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.networks.base import Network, shared_names
 from lifelong.networks.create import new_network
@@ -29,7 +29,8 @@ class Job:
     """One stage of one task of one seed: its data, its settings, and the verbs every method needs.
 
     `data` is the task's training and validation images; a joint learner gets all tasks, the others one. `earlier` is what
-    the same stage left for the task before, for stages that add to it.
+    the same stage left for the task before, for stages that add to it. `others` is how many seeds the stage runs for beside
+    this one; `trains` runs a fit and returns its curve.
     """
 
     experiment: Experiment
@@ -42,6 +43,8 @@ class Job:
     checkpoints: Checkpoints
     earlier: State | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
+    others: int = 0
+    trains: Callable[[Fit, Progress], list[dict[str, Any]]] = Fit.run
 
     @property
     def task(self) -> Task:
@@ -63,7 +66,7 @@ class Job:
         """Mean cross-entropy of this task's labels under the head that answers for it."""
         head = self.head
         offset = self.task.index * self.classes_per_task if self.experiment.heads == "all-classes" else 0
-        return lambda images, targets: F.cross_entropy(network(images, head), targets + offset)
+        return lambda images, targets: cross_entropy(network(images, head), targets + offset)
 
     def trainable(self, network: Network, shared: bool = True) -> list[str]:
         """Names of the parameters that learn: this task's head, and the shared ones unless they are frozen."""
@@ -85,6 +88,7 @@ class Job:
         name: str | None = None,
         train: Split | None = None,
         objective: Objective | None = None,
+        objective_of: Callable[[Network], Objective] | None = None,
         trainable: Sequence[str] | None = None,
         schedule: Schedule | None = None,
         penalty: QuadraticPenalty | None = None,
@@ -95,13 +99,20 @@ class Job:
         epoch_offset: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        """Train the network in place; the curve is kept in the job."""
+        """Train the network in place; the curve is kept in the job.
+
+        Where `objective` is not given it is that of `objective_of`, by default the job's own.
+        """
         budget = self.experiment.training
+        if objective is None:
+            objective_of = objective_of or self.objective
+            objective = objective_of(network)
         run = Fit(
             name=name or self.stage,
             network=network,
             train=train or self.task.train,
-            objective=objective or self.objective(network),
+            objective=objective,
+            objective_of=objective_of,
             budget=budget,
             schedule=schedule or self.schedule(),
             seed=(self.seed, self.task.index, self.stage),
@@ -116,14 +127,15 @@ class Job:
             epoch_offset=epoch_offset,
         )
         if progress is not None:
-            self.curve += run.run(progress)
+            self.curve += self.trains(run, progress)
             return
         with Progress(self.label, budget.epochs if epochs is None else epochs) as own:
-            self.curve += run.run(own)
+            self.curve += self.trains(run, own)
 
     @property
     def label(self) -> str:
-        return f"{self.experiment.name} seed {self.seed} task {self.task.index} {self.stage}"
+        who = f"seed {self.seed} and {self.others} more" if self.others else f"seed {self.seed}"
+        return f"{self.experiment.name} {who} task {self.task.index} {self.stage}"
 
 
 def weights(network: torch.nn.Module) -> dict[str, Tensor]:

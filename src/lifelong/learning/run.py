@@ -1,4 +1,4 @@
-"""Runs one stage of a method: from the files of its task and of the stage before to its own file."""
+"""Runs one stage of a method, for one seed or several: from files of the task and the stage before to a file of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import gc
 import importlib
 import json
 import platform
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +31,71 @@ from lifelong.device import description, placed
 from lifelong.errors import Diverged, UserError
 from lifelong.learning.checkpoints import Checkpoints
 from lifelong.learning.job import Job, State
+from lifelong.learning.together import together
 from lifelong.memory import keep_freed_memory
 from lifelong.stages import DIVERGED, earlier_state, input_state, stage_fingerprint
 
 
 def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads: int = 1) -> Path:
-    """Run one stage and write its state and its curve; returns the state's path.
+    """`run_seeds` for one seed; returns the state's path."""
+    return run_seeds(experiment, [seed], task, stage, threads)[0]
 
-    Where training diverges of an experiment that may (a candidate of a grid, which then is not chosen, or one that says
-    so), the state says so instead of holding a network, and so do those made of it.
+
+def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: str, threads: int = 1) -> list[Path]:
+    """Run one stage and write each seed's state and curve; returns the states' paths.
+
+    Several seeds train together where they can (`lifelong.learning.together`). Where training diverges of an experiment
+    that may (a candidate of a grid, which then is not chosen, or one that says so), the state says so instead of holding a
+    network, and so do those made of it.
 
     Raises:
-        UserError: the seed or stage is not the experiment's, or an input is missing or of another kind. Nothing has
+        UserError: a seed or the stage is not the experiment's, or an input is missing or of another kind. Nothing has
             started then.
     """
-    if seed not in experiment.seeds:
-        raise UserError(f"{experiment.name}: has seeds {list(experiment.seeds)}; found seed {seed}")
-    asked, experiment = experiment, with_choice(experiment)
-    images, tasks = layout.images(experiment.scenario.dataset), layout.tasks(experiment.scenario_name)
-    source = input_state(experiment, seed, task, stage)
-    earlier = earlier_state(experiment, seed, task, stage)
-    output = layout.state(experiment.name, seed, task, stage)
+    for seed in seeds:
+        if seed not in experiment.seeds:
+            raise UserError(f"{experiment.name}: has seeds {list(experiment.seeds)}; found seed {seed}")
+    chosen = with_choice(experiment)
+    infos = [_info(chosen, seeds, seed, task, stage) for seed in seeds]
+    states = [_read(input_state(chosen, seed, task, stage)) for seed in seeds]
+    gc.freeze()
+    gc.enable()
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    images, tasks = layout.images(chosen.scenario.dataset), layout.tasks(chosen.scenario_name)
     shape = read_info(tasks, "tasks")
+    data = [load_task(images, tasks, t) for t in (range(shape["tasks"]) if chosen.method.joint else [task])]
+    jobs = [
+        Job(
+            experiment=chosen,
+            seed=seed,
+            stage=stage,
+            data=data,
+            tasks=shape["tasks"],
+            classes_per_task=shape["classes_per_task"],
+            image_shape=tuple(shape["image_shape"]),
+            earlier=_read(earlier_state(chosen, seed, task, stage)),
+            checkpoints=Checkpoints(layout.CHECKPOINTS / json_digest(info)),
+            others=len(seeds) - 1,
+        )
+        for seed, info in zip(seeds, infos, strict=True)
+    ]
+    work = [partial(_outcome, experiment, job, state) for job, state in zip(jobs, states, strict=True)]
+    shared = Checkpoints(layout.CHECKPOINTS / json_digest(infos))
+    outcomes = together(jobs, work, shared) if len(jobs) > 1 else [work[0]()]
+    outputs = [layout.state(chosen.name, seed, task, stage) for seed in seeds]
+    for output, outcome, job, info in zip(outputs, outcomes, jobs, infos, strict=True):
+        if STAGES[stage].trains:
+            write_text(layout.curve(output), "".join(json.dumps(row, sort_keys=True) + "\n" for row in job.curve))
+        write_state(output, outcome, info)
+        job.checkpoints.remove()
+    shared.remove()
+    return outputs
+
+
+def _info(experiment: Experiment, seeds: Sequence[int], seed: int, task: int, stage: str) -> dict[str, Any]:
+    """What a state says of how it was made."""
+    source, earlier = (of(experiment, seed, task, stage) for of in (input_state, earlier_state))
     info = {
         "experiment": experiment.name,
         "seed": seed,
@@ -58,45 +103,34 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
         "stage": stage,
         "parameters": json_digest(experiment.parameters()),
         "fingerprint": stage_fingerprint(experiment),
-        "tasks": file_digest(tasks),
+        "tasks": file_digest(layout.tasks(experiment.scenario_name)),
         "from": file_digest(source) if source and source.is_file() else None,
         "versions": versions(),
     }
     if earlier is not None and earlier.is_file():
         info["adds-to"] = file_digest(earlier)
-    state = read_state(source) if source else None
-    gc.freeze()
-    gc.enable()
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-    job = Job(
-        experiment=experiment,
-        seed=seed,
-        stage=stage,
-        data=[load_task(images, tasks, t) for t in (range(shape["tasks"]) if experiment.method.joint else [task])],
-        tasks=shape["tasks"],
-        classes_per_task=shape["classes_per_task"],
-        image_shape=tuple(shape["image_shape"]),
-        earlier=read_state(earlier) if earlier else None,
-        checkpoints=Checkpoints(layout.CHECKPOINTS / json_digest(info)),
-    )
+    if len(seeds) > 1:
+        info["together"] = list(seeds)
+    return info
+
+
+def _outcome(asked: Experiment, job: Job, state: State | None) -> State:
+    """What the stage makes of the state before it, or that it diverged; `asked` is the experiment before its choice."""
     if state is not None and DIVERGED in state:
-        outcome = state
-    else:
-        try:
-            outcome = getattr(importlib.import_module(experiment.method.module), stage)(job, state)
-        except Diverged as error:
-            if asked.grid is not None and not asked.may_diverge:
-                more = f"experiments.{asked.name}.grid.seeds: what diverges with one of them is not chosen"
-                raise Diverged(f"{error}, or let more seeds choose, {more}") from None
-            if not experiment.may_diverge:
-                raise
-            outcome = {DIVERGED: {}}
-    if STAGES[stage].trains:
-        write_text(layout.curve(output), "".join(json.dumps(row, sort_keys=True) + "\n" for row in job.curve))
-    write_state(output, outcome, info)
-    job.checkpoints.remove()
-    return output
+        return state
+    try:
+        return getattr(importlib.import_module(job.experiment.method.module), job.stage)(job, state)
+    except Diverged as error:
+        if asked.grid is not None and not asked.may_diverge:
+            more = f"experiments.{asked.name}.grid.seeds: what diverges with one of them is not chosen"
+            raise Diverged(f"{error}, or let more seeds choose, {more}") from None
+        if not asked.may_diverge:
+            raise
+        return {DIVERGED: {}}
+
+
+def _read(path: Path | None) -> State | None:
+    return read_state(path) if path else None
 
 
 def read_state(path: Path) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ class Network(nn.Module):
     Attributes:
         gate: the gates of the task at hand, for networks that can be gated.
         dropout_at_test: keeps dropout on in evaluation mode, as some released code did (dossier 3.1).
+        noise: where this is several networks side by side, each one's source of dropout.
     """
 
     heads: nn.ModuleList
@@ -26,11 +28,17 @@ class Network(nn.Module):
         super().__init__()
         self.gate: Gate | None = None
         self.dropout_at_test = False
+        self.noise: Sequence[torch.Generator] | None = None
 
     @property
     def drops(self) -> bool:
         """Whether dropout acts now."""
         return self.training or self.dropout_at_test
+
+    @property
+    def stacked(self) -> bool:
+        """Whether this is several networks side by side: parameters, images and logits have a first dimension more."""
+        return self.noise is not None
 
     def hidden_widths(self) -> list[int]:
         """Widths of the hidden layers that `gate` acts on."""
@@ -46,7 +54,7 @@ class Network(nn.Module):
     def all_logits(self, images: Tensor) -> Tensor:
         """Logits of all heads side by side [n, sum of sizes]; the features are computed once."""
         features = self.features(images)
-        return torch.cat([head(features) for head in self.heads], dim=1)
+        return torch.cat([head(features) for head in self.heads], dim=-1)
 
 
 def shared_names(network: nn.Module) -> list[str]:

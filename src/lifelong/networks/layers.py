@@ -8,6 +8,7 @@ own product is taken.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -48,13 +49,18 @@ class _Affine(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """nn.Linear for inputs [n, in]; its parameters are not drawn here."""
+    """nn.Linear for inputs [n, in]; its parameters are not drawn here.
+
+    Where its parameters are those of s layers side by side, [s, out, in] and [s, out], so are its inputs, [s, n, in].
+    """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias, device="meta")
         self.to_empty(device="cpu")
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.weight.dim() == 3:
+            return torch.baddbmm(self.bias[:, None], input, self.weight.transpose(1, 2))
         return _Affine.apply(input, self.weight, self.bias)
 
 
@@ -89,8 +95,12 @@ class FewChannelConvolution(nn.Conv2d):
         return _Convolution.apply(input, self.weight)
 
 
-def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """Each value is 0 with probability p, else x / (1 - p), while training; x itself otherwise."""
+def dropout(x: Tensor, p: float, training: bool, noise: Sequence[torch.Generator] | None = None) -> Tensor:
+    """Each value is 0 with probability p, else x / (1 - p), while training; x itself otherwise.
+
+    With `noise` x is [s, ...], and each of the s draws from its own source.
+    """
     if not training or p == 0:
         return x
-    return x * torch.rand_like(x).ge_(p).mul_(1 / (1 - p))
+    drawn = torch.rand_like(x) if noise is None else torch.stack([torch.rand(x.shape[1:], generator=g) for g in noise])
+    return x * drawn.ge_(p).mul_(1 / (1 - p))

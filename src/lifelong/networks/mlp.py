@@ -37,10 +37,10 @@ class Mlp(Network):
         return self.widths
 
     def features(self, images: Tensor) -> Tensor:
-        """[n, ...] -> [n, last hidden width]."""
-        x = images.flatten(1)
+        """[n, ...] -> [n, last hidden width]; of s networks side by side, [s, n, ...] -> [s, n, last hidden width]."""
+        x = images.flatten(1 + self.stacked)
         for number, (layer, share) in enumerate(zip(self.hidden, self.dropout, strict=True)):
-            x = dropout(F.relu(layer(x)), share, self.drops)
+            x = dropout(F.relu(layer(x)), share, self.drops, self.noise)
             if self.gate is not None:
                 x = x * self.gate(number)
         return x

@@ -26,7 +26,7 @@ class OwnCost:
 
 
 def own_costs(skill: Skill, name: str, epochs: int) -> list[OwnCost]:
-    """One for each variant; the seed 0's packets, which all agents hold."""
+    """One for each variant, by seed 0's packets: every agent holds as many bytes."""
     collective = skill.collective(name)
     entries = skill.tasks(collective.sequence)
     sequence = skill.sequences[collective.sequence]

@@ -7,7 +7,7 @@ each task's part: so the authors' own code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,13 @@ class PathIntegral(StepHook):
 
     def tensors(self) -> Mapping[str, Tensor]:
         return self.omega
+
+    def stacked(self, hooks: Sequence[StepHook]) -> PathIntegral:
+        integrals = [hook for hook in hooks if isinstance(hook, PathIntegral)]
+        together = PathIntegral({n: torch.stack([one.omega[n] for one in integrals]) for n in self.omega}, self.path)
+        for place, one in enumerate(integrals):
+            one.omega = {name: omega[place] for name, omega in together.omega.items()}
+        return together
 
     def on_gradients(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
         self._plain = {name: gradients[name].clone() for name in self.omega}

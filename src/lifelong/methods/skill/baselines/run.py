@@ -12,7 +12,9 @@ from __future__ import annotations
 import gc
 import importlib
 import math
+from collections.abc import Iterator
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -183,7 +185,8 @@ def run(
             )
             state = getattr(module, stage)(job, state)
         assert state is not None
-        answers = [accuracies(_network(module, job, state, j), tasks, experiment.heads, j, task) for j in range(task + 1)]
+        networks = _networks(module, job, state, task + 1)
+        answers = [accuracies(one, tasks, experiment.heads, j, task) for j, one in enumerate(networks)]
         told.append([one for one, _ in answers])
         free.append([two for _, two in answers if two is not None])
         if checkpoints.due():
@@ -210,10 +213,11 @@ def _share(right: Tensor) -> float:
     return float(right.double().mean())
 
 
-def _network(module: Any, job: Job, state: State, task: int) -> Network:
-    """The network that answers when the task is told: one for all, unless the method has its own for each."""
-    made: Network = module.network_of(job, state, task) if hasattr(module, "network_of") else job.network(state)
-    return made
+def _networks(module: Any, job: Job, state: State, tasks: int) -> Iterator[Network]:
+    """The network that answers for each task when it is told: one for all, unless the method has its own for each."""
+    if hasattr(module, "network_of"):
+        return (module.network_of(job, state, task) for task in range(tasks))
+    return repeat(job.network(state), tasks)
 
 
 def _grouped(tensors: dict[str, Tensor]) -> State:
