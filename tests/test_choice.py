@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_evaluation import SPLIT, made
+from torch import Tensor
 
 from lifelong import layout
 from lifelong.artifacts import read_info, read_json, write_json
 from lifelong.choice import choose, with_choice
 from lifelong.config import Settings, settings
 from lifelong.errors import UserError
+from lifelong.learning.fit import Fit
 from lifelong.paper.tables import choices
 from lifelong.stages import DIVERGED, final_state
 
@@ -91,6 +94,41 @@ def test_a_choice_that_diverges_says_how_to_choose_better(tmp_path: Path, monkey
     tried = settings(written).candidates["x_grid-1"]
     made(tried)  # what is only tried leaves a state that says so
     assert read_info(final_state(tried, 0, 2), "state")["groups"] == [DIVERGED]
+
+
+def test_the_chosen_candidates_runs_are_the_experiments_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte what training again gives, and trained only where the candidate has no such seed."""
+    monkeypatch.chdir(tmp_path)
+    written = params(grid={"options": {"strength": [1.0, 30.0]}, "seeds": [0]}, seeds=2)
+    written["scenarios"]["three"] = SPLIT
+    written["experiments"]["x"] |= {"method": "ewc", "scenario": "three"}
+    found = settings(written)
+    experiment = found.experiment("x")
+    for candidate in experiment.candidates:
+        made(found.candidates[candidate])
+    for name, acc in zip(experiment.candidates, (0.5, 0.6), strict=True):
+        write_json(layout.summary(name), {"validation": {"task_incremental": {"acc": {"mean": acc, "deviation": None}}}})
+    choose(found, experiment)
+    trained: list[int] = []
+    order = Fit._order
+
+    def counted(self: Fit, epoch: int) -> Tensor:
+        trained.extend(part for part in self.seed[:1] if isinstance(part, int))
+        return order(self, epoch)
+
+    monkeypatch.setattr(Fit, "_order", counted)
+
+    def files() -> dict[str, bytes]:
+        made(experiment)
+        return {str(path): path.read_bytes() for path in Path("results/x").rglob("*") if path.is_file()}
+
+    adopted = files()
+    assert trained == [1] * 6  # three tasks of two epochs
+    trained.clear()
+    shutil.rmtree("results/x_grid-1")
+    anew = files()
+    assert anew == adopted
+    assert trained == [0] * 6 + [1] * 6
 
 
 def test_a_report_tells_every_candidates_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

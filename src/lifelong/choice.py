@@ -27,6 +27,15 @@ def choose(settings: Settings, experiment: Experiment) -> None:
     write_json(layout.chosen(experiment.name), {"options": best["options"], "varied": varied, "candidates": rows})
 
 
+def chosen_candidate(experiment: Experiment) -> str | None:
+    """The candidate whose options were chosen; none where there was no choice."""
+    if experiment.grid is None:
+        return None
+    chosen = read_json(layout.chosen(experiment.name))
+    names = [row["experiment"] for row in chosen["candidates"] if row["options"] == chosen["options"]]
+    return names[0] if names else None
+
+
 def with_choice(experiment: Experiment) -> Experiment:
     """The experiment with its options chosen; itself when it has no grid."""
     if experiment.grid is None:

@@ -6,7 +6,7 @@ import gc
 import importlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lifelong.artifacts import (
     write_tensors,
     write_text,
 )
-from lifelong.choice import with_choice
+from lifelong.choice import chosen_candidate, with_choice
 from lifelong.config import Experiment
 from lifelong.config.methods import STAGES
 from lifelong.data.tensors import load_task
@@ -44,7 +44,8 @@ def run_stage(experiment: Experiment, seed: int, task: int, stage: str, threads:
 def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: str, threads: int = 1) -> list[Path]:
     """Run one stage and write each seed's state and curve; returns the states' paths.
 
-    Several seeds train together where they can (`lifelong.learning.together`). Where training diverges of an experiment
+    Several seeds train together where they can (`lifelong.learning.together`). What the chosen candidate of a grid has
+    computed already is taken from it. Where training diverges of an experiment
     that may (a candidate of a grid, which then is not chosen, or one that says so), the state says so instead of holding a
     network, and so do those made of it.
 
@@ -57,6 +58,12 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
             raise UserError(f"{experiment.name}: has seeds {list(experiment.seeds)}; found seed {seed}")
     chosen = with_choice(experiment)
     infos = [_info(chosen, seeds, seed, task, stage) for seed in seeds]
+    outputs = [layout.state(chosen.name, seed, task, stage) for seed in seeds]
+    tried = [path for path in (_tried(experiment, info) for info in infos) if path]
+    if len(tried) == len(seeds):
+        for path, output, info in zip(tried, outputs, infos, strict=True):
+            _adopt(path, output, info)
+        return outputs
     states = [_read(input_state(chosen, seed, task, stage)) for seed in seeds]
     gc.freeze()
     gc.enable()
@@ -83,7 +90,6 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
     work = [partial(_outcome, experiment, job, state) for job, state in zip(jobs, states, strict=True)]
     shared = Checkpoints(layout.CHECKPOINTS / json_digest(infos))
     outcomes = together(jobs, work, shared) if len(jobs) > 1 else [work[0]()]
-    outputs = [layout.state(chosen.name, seed, task, stage) for seed in seeds]
     for output, outcome, job, info in zip(outputs, outcomes, jobs, infos, strict=True):
         if STAGES[stage].trains:
             write_text(layout.curve(output), "".join(json.dumps(row, sort_keys=True) + "\n" for row in job.curve))
@@ -112,6 +118,28 @@ def _info(experiment: Experiment, seeds: Sequence[int], seed: int, task: int, st
     if len(seeds) > 1:
         info["together"] = list(seeds)
     return info
+
+
+def _tried(asked: Experiment, info: Mapping[str, Any]) -> Path | None:
+    """What the chosen candidate of a grid has left of the same computation; none where it was not one, or diverged."""
+    name = chosen_candidate(asked)
+    if name is None:
+        return None
+    path = layout.state(name, info["seed"], info["task"], info["stage"])
+    if not path.exists():
+        return None
+    found = read_info(path, "state")
+    keys = {*info, "together"} - {"experiment", "from", "adds-to"}  # names, and digests of files with names in them
+    same = all(found.get(key) == info.get(key) for key in keys)
+    return path if same and found["groups"] != [DIVERGED] else None
+
+
+def _adopt(path: Path, output: Path, info: dict[str, Any]) -> None:
+    """The state and the curve at `path` as the stage would have written them."""
+    if STAGES[info["stage"]].trains:
+        write_text(layout.curve(output), layout.curve(path).read_text())
+    arrays, found = read_tensors(path, "state")
+    write_tensors(output, "state", arrays, {**info, "groups": found["groups"]})
 
 
 def _outcome(asked: Experiment, job: Job, state: State | None) -> State:
