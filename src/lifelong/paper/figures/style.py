@@ -111,8 +111,8 @@ def bars(axes: Axes, groups: Sequence[str], series: Sequence[tuple[str, Sequence
     tilted = len(groups) > 3 and sum(map(len, groups)) > 30
     axes.set_xticks(range(len(groups)), groups, rotation=25 if tilted else 0, ha="right" if tilted else "center")
     axes.grid(axis="x", visible=False)
-    if len(series) > 1:
-        axes.legend()
+    if len(series) > 1:  # above, where no bar can be behind it
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), borderaxespad=0)
 
 
 def zoom(axes: Axes, cells: Sequence[Cell]) -> None:
