@@ -16,7 +16,7 @@ from project import ROOT
 from lifelong import layout
 from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Report, Settings, load, settings
-from lifelong.config.reports import PAPER, CollectiveOptions
+from lifelong.config.reports import PAPER, CollectiveOptions, SweepOptions, parameter
 from lifelong.config.split2meta_reports import MatchedOptions
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
@@ -64,7 +64,7 @@ reports:
     width:
       {kind: sweep, title: Widths, experiments: {ANPyC: [anpyc, unpruned]},
        options: {parameter: network.hidden.0, label: Units}}
-    bars: {kind: bars, title: Bars, experiments: {Fine-tuning: finetune, ANPyC: anpyc}, options: {metrics: [acc, bwt]}}
+    bars: {kind: bars, title: Bars, experiments: {Fine-tuning: finetune, Stiff: stiff}, options: {metrics: [acc, bwt]}}
     density:
       {kind: importance-density, title: Density, experiments: {without pruning: unpruned, with pruning: anpyc},
        options: {claims: anpyc-figure-9, printed: anpyc-figure-9}}
@@ -158,7 +158,8 @@ def test_a_sweep_stands_at_its_parameter(project: Settings) -> None:
 
 def test_what_diverged_has_no_value_and_is_named(project: Settings) -> None:
     assert read_json(layout.scores("stiff", 0))["test"]["task_incremental"] == [[None, None], [None, None]]
-    assert "`stiff` (2 of 2 seeds)" in layout.report("demo/strength", "md").read_text()
+    for report in ("strength", "bars"):
+        assert "`stiff` (2 of 2 seeds)" in layout.report(f"demo/{report}", "md").read_text()
     assert "iverged" not in layout.report("demo/width", "md").read_text()
 
 
@@ -262,18 +263,26 @@ def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
     assert "HAT grows faster than ANPyC" in numbers.claims("growth")
 
 
-def made_up(report: Report, values: dict[str, Any]) -> list[dict[str, Any]]:
+def made_up(found: Settings, report: Report, values: dict[str, Any]) -> list[dict[str, Any]]:
     """The same values for every row, metric and protocol that a report of its kind has."""
     guessed = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
     protocols = list(PROTOCOLS.values()) if report.kind_name in ("ari-protocols", "ari-steps") else ["task_incremental"]
     metrics = [*METRICS, "accuracy", "left", "milliseconds", "time_ratio", "models"]
     metrics += ["lead", "acc_difference", "bwt_difference", "gap_old", "gap_new"]
     # A report on rounds of compression has the network's accuracy after each.
-    places = (
+    places: list[tuple[str, float | None]] = (
         [("network", x) for x in range(6)] if report.kind_name == "compression" else [(r, 1) for r in report.experiments]
     )
     if report.kind_name == "paired":
         places = [(f"{label}, {p}", 1) for label in report.experiments for p in guessed]
+    if isinstance(report.options, SweepOptions):
+        swept = report.options.parameter
+        places += [
+            (label, parameter(found.experiment(name).parameters(), swept))
+            for label, names in report.experiments.items()
+            if len(names) > 1
+            for name in names
+        ]
     if isinstance(report.options, MatchedOptions):
         places += [(claim, 1) for part in report.options.parts.values() for claim in part.pairs]
     return [
@@ -316,7 +325,7 @@ def rendered_pages(found: Settings, sections: Collection[str], values: dict[str,
     wanted = {name: report for name, report in found.reports.items() if report.section in sections}
     for name, report in wanted.items():
         columns = ["row", "protocol", "metric", "x", *usual]
-        write_csv(layout.report(name, "csv"), columns, made_up(report, usual), ".4f")
+        write_csv(layout.report(name, "csv"), columns, made_up(found, report, usual), ".4f")
         write_json(layout.report(name, "json"), made_up_json(found, report))
     pages = {name: report for name, report in wanted.items() if report.kind_name == "page"}
     for report in pages.values():

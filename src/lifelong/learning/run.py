@@ -57,6 +57,8 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
         if seed not in experiment.seeds:
             raise UserError(f"{experiment.name}: has seeds {list(experiment.seeds)}; found seed {seed}")
     chosen = with_choice(experiment)
+    images, tasks = layout.images(chosen.scenario.dataset), layout.tasks(chosen.scenario_name)
+    shape = read_info(tasks, "tasks")
     infos = [_info(chosen, seeds, seed, task, stage) for seed in seeds]
     outputs = [layout.state(chosen.name, seed, task, stage) for seed in seeds]
     tried = [path for path in (_tried(experiment, info) for info in infos) if path]
@@ -69,8 +71,6 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
     gc.enable()
     keep_freed_memory()
     torch.set_num_threads(threads)
-    images, tasks = layout.images(chosen.scenario.dataset), layout.tasks(chosen.scenario_name)
-    shape = read_info(tasks, "tasks")
     data = [load_task(images, tasks, t) for t in (range(shape["tasks"]) if chosen.method.joint else [task])]
     jobs = [
         Job(

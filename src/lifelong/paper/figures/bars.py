@@ -10,7 +10,7 @@ from lifelong.paper.figures import style
 from lifelong.paper.figures.publish import publish
 from lifelong.paper.markdown import table
 from lifelong.paper.quantities import QUANTITIES, shown
-from lifelong.paper.results import METRIC_NOTES, summary_cell
+from lifelong.paper.results import METRIC_NOTES, diverged, summary_cell
 
 
 def write(settings: Settings, report: Report) -> None:
@@ -28,4 +28,4 @@ def write(settings: Settings, report: Report) -> None:
     at = {(c.row, c.metric): shown(c.metric, c.mean, c.deviation, c.n) for c in cells}
     header = ["Label", *(QUANTITIES[metric].label for metric in options.metrics)]
     body = [[label, *(at.get((label, metric), "-") for metric in options.metrics)] for label in labels]
-    publish(report, cells, table(header, body), METRIC_NOTES)
+    publish(report, cells, table(header, body), METRIC_NOTES, diverged(list(report.single().values())))
