@@ -95,6 +95,6 @@ class _Seed:
         try:
             with computing_on(self._device):
                 self._outcome = self._work()
-        except Exception as error:
+        except Exception as error:  # whatever it is: `left` raises it again on the thread that asked
             self._outcome = error
         self._wishes.put(None)
