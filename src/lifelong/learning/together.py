@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
@@ -36,7 +37,7 @@ def together(jobs: Sequence[Job], work: Sequence[Callable[[], State]], checkpoin
         wishes = [seed.wish for seed in waiting if seed.wish]
         for seed, curve in zip(waiting, _trained(wishes, checkpoints), strict=True):
             seed.go_on(curve)
-    return [seed.left() for seed in seeds]
+    return [seed.outcome.result() for seed in seeds]
 
 
 def _trained(wishes: Sequence[tuple[Fit, Progress]], checkpoints: Checkpoints) -> list[Curve | Diverged]:
@@ -59,12 +60,13 @@ class _Seed:
 
     Attributes:
         wish: what it wants trained before it goes on; none once it has ended.
+        outcome: what its work leaves, or raises, once it has ended.
     """
 
     def __init__(self, work: Callable[[], State]) -> None:
         self.wish: tuple[Fit, Progress] | None = None
+        self.outcome: Future[State] = Future()
         self._work = work
-        self._outcome: State | Exception | None = None
         self._device = str(torch.get_default_device())  # a thread starts without it
         self._answers: SimpleQueue[Curve | Diverged | None] = SimpleQueue()
         self._wishes: SimpleQueue[tuple[Fit, Progress] | None] = SimpleQueue()
@@ -84,17 +86,11 @@ class _Seed:
         assert curve is not None
         return curve
 
-    def left(self) -> State:
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        assert self._outcome is not None
-        return self._outcome
-
     def _run(self) -> None:
         self._answers.get()
         try:
             with computing_on(self._device):
-                self._outcome = self._work()
-        except Exception as error:  # whatever it is: `left` raises it again on the thread that asked
-            self._outcome = error
+                self.outcome.set_result(self._work())
+        except Exception as error:  # any: `outcome` hands it to the thread that asks
+            self.outcome.set_exception(error)
         self._wishes.put(None)
