@@ -20,6 +20,7 @@ from lifelong.learning.run import run_stage
 from lifelong.learning.scores import evaluate
 from lifelong.paper import page
 from lifelong.paper.cells import read_csv
+from lifelong.paper.figures import style
 from lifelong.paper.figures.importance_density import importances
 from lifelong.paper.figures.parameter_distance import moved
 from lifelong.stages import final_state, stages_of
@@ -149,11 +150,15 @@ def test_a_sweep_stands_at_its_parameter(project: Settings) -> None:
     assert not lines("strength", row="Joint", metric="bwt")
 
 
-def test_what_diverged_has_no_value_and_is_named(project: Settings) -> None:
+def test_what_diverged_has_no_value_and_is_named(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_json(layout.scores("stiff", 0))["test"]["task_incremental"] == [[None, None], [None, None]]
     for report in ("strength", "bars"):
         assert "`stiff` (2 of 2 seeds)" in layout.report(f"demo/{report}", "md").read_text()
     assert "iverged" not in layout.report("demo/width", "md").read_text()
+    crossed: list[tuple[float, ...]] = []
+    monkeypatch.setattr(style, "crosses", lambda axes, places, number: crossed.append(tuple(places)))
+    write(project, "demo/strength")
+    assert crossed == [(1e30,), (), (1e30,), ()]
 
 
 def test_density_is_of_the_network_that_the_first_task_left(project: Settings) -> None:

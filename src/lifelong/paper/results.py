@@ -36,13 +36,16 @@ def summary_cell(row: str, name: str, metric: str, x: float | None = None) -> Ce
     return Cell(row, metric, found["mean"], found["deviation"], found["n"], x, name)
 
 
+def lost_seeds(name: str) -> tuple[int, int]:
+    """How many of the experiment's seeds diverged, and how many it has."""
+    by_seed = read_json(layout.summary(name))["test"]["task_incremental"]["acc"]["by_seed"]
+    return by_seed.count(None), len(by_seed)
+
+
 def diverged(names: Sequence[str]) -> str:
     """Which of the experiments have seeds whose training diverged, as a sentence; empty where none has."""
-    found = []
-    for name in names:
-        by_seed = read_json(layout.summary(name))["test"]["task_incremental"]["acc"]["by_seed"]
-        if None in by_seed:
-            found.append(f"`{name}` ({by_seed.count(None)} of {len(by_seed)} seeds)")
+    counts = {name: lost_seeds(name) for name in names}
+    found = [f"`{name}` ({lost} of {seeds} seeds)" for name, (lost, seeds) in counts.items() if lost]
     return f"Diverged, and without a value therefore: {', '.join(found)}.\n" if found else ""
 
 

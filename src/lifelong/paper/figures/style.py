@@ -70,6 +70,13 @@ def line(axes: Axes, cells: Sequence[Cell], number: int, label: str, dashed: boo
     axes.fill_between(x, low, high, color=colour(number), alpha=0.18, linewidth=0)
 
 
+def crosses(axes: Axes, places: Sequence[float], number: int) -> None:
+    """Crosses on the axis, at what has no value to stand at."""
+    on_axis = axes.get_xaxis_transform()
+    looks: dict[str, Any] = {"color": colour(number), "markersize": 7, "clip_on": False, "in_layout": False}
+    axes.plot(places, [0.0] * len(places), "x", transform=on_axis, **looks)
+
+
 def ticks_at(axes: Axes, places: Sequence[float]) -> None:
     """Ticks at the values of x that there are, and nowhere else."""
     axes.set_xticks(places, [f"{place:g}" for place in places])

@@ -11,18 +11,21 @@ from lifelong.paper.figures import style
 from lifelong.paper.figures.publish import publish
 from lifelong.paper.markdown import table
 from lifelong.paper.quantities import QUANTITIES, shown
-from lifelong.paper.results import METRIC_NOTES, diverged, summary_cell
+from lifelong.paper.results import METRIC_NOTES, diverged, lost_seeds, summary_cell
 
 
 def write(settings: Settings, report: Report) -> None:
     options = report.options
     assert isinstance(options, SweepOptions)
     cells: list[Cell] = []
+    lost: dict[str, list[float]] = {label: [] for label in report.experiments}
     for label, names in report.experiments.items():
         for name in names:
             x = None
             if len(names) > 1:
                 x = parameter(read_json(layout.summary(name))["parameters"], options.parameter)
+                if x is not None and lost_seeds(name)[0]:
+                    lost[label].append(x)
             found = [summary_cell(label, name, metric, x) for metric in options.metrics]
             cells += [cell for cell in found if cell is not None]
     with style.panels(layout.report(report.name, "png"), len(options.metrics)) as several:
@@ -33,8 +36,9 @@ def write(settings: Settings, report: Report) -> None:
                     style.level(axes, found_cells[0], number, label)
                 elif found_cells:
                     style.line(axes, found_cells, number, label)
+                style.crosses(axes, lost[label], number)
             axes.set_xscale(options.scale)
-            style.ticks_at(axes, sorted({cell.x for cell in cells if cell.x is not None}))
+            style.ticks_at(axes, sorted({cell.x for cell in cells if cell.x is not None}.union(*lost.values())))
             axes.set_xlabel(options.label)
             axes.set_ylabel(QUANTITIES[metric].axis)
         if len(report.experiments) > 1:
@@ -49,4 +53,5 @@ def write(settings: Settings, report: Report) -> None:
         for label, x in places
     ]
     told = diverged([name for names in report.experiments.values() for name in names])
+    told = told and f"{told.rstrip()} The figure has a cross on its axis there.\n"
     publish(report, cells, table(header, body), f"{METRIC_NOTES} Swept: `{options.parameter}`.", told)
