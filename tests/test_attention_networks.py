@@ -77,12 +77,13 @@ def test_the_mlp_weighs_its_input_by_attention_and_normalises_inside() -> None:
     assert "normalise.mean" not in network.state_dict()
 
 
+@pytest.mark.parametrize("images", [3, 20], ids="{} images".format)
 @pytest.mark.parametrize(("inputs", "outputs", "kernel"), [(1, 3, 3), (2, 1, 7), (3, 2, 5)])
-def test_few_channel_convolution_has_the_usual_gradients(inputs: int, outputs: int, kernel: int) -> None:
+def test_few_channel_convolution_has_the_usual_gradients(inputs: int, outputs: int, kernel: int, images: int) -> None:
     torch.manual_seed(0)
     own = FewChannelConvolution(inputs, outputs, kernel)
-    x = torch.randn(3, inputs, 9, 8, requires_grad=True)
-    g = torch.randn(3, outputs, 9, 8)
+    x = torch.randn(images, inputs, 9, 8, requires_grad=True)
+    g = torch.randn(images, outputs, 9, 8)
     usual = nn.functional.conv2d(x, own.weight, padding=kernel // 2)
     torch.testing.assert_close(own(x), usual)
     expected = torch.autograd.grad(usual, [x, own.weight], g)

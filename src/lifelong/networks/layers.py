@@ -1,4 +1,4 @@
-"""Linear layer and dropout, made for training on a processor.
+"""Linear layer, convolution of few channels and dropout, made for training on a processor.
 
 torch's own linear layer multiplies by MKL, which leaves more than half of an AMD processor idle, and its dropout draws
 bit by bit. Here the products go to oneDNN, which torch carries too (`benchmarks/training.py` has the rates of both), and
@@ -64,28 +64,44 @@ class Linear(nn.Linear):
         return _Affine.apply(input, self.weight, self.bias)
 
 
+_NNPACK = torch._nnpack_available()  # asking starts it
+
+_MANY = 16
+"""Images from which on NNPACK is the faster."""
+
+
+def few_channel_convolution(x: Tensor, weight: Tensor) -> Tensor:
+    """x [n, c, h, w] convolved with weight [d, c, k, k] of odd k, same size: [n, d, h, w]; c and d are few.
+
+    oneDNN fills up to eight channels; NNPACK does not, and is up to five times as fast.
+    """
+    padding = weight.shape[-1] // 2
+    if _NNPACK and len(x) >= _MANY and x.device.type == "cpu" and x.dtype == torch.float32:
+        return torch._nnpack_spatial_convolution(x, weight, None, [padding, padding])
+    return nn.functional.conv2d(x, weight, padding=padding)
+
+
 class _Convolution(torch.autograd.Function):
     """Convolution of stride 1 that keeps the size; dz/dx is the convolution of g by the mirrored, transposed kernel."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor) -> Tensor:
         context.save_for_backward(x, weight)
-        return nn.functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        return few_channel_convolution(x, weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = context.saved_tensors
         wants_x, wants_weight = context.needs_input_grad
-        padding = weight.shape[-1] // 2
-        by_x = nn.functional.conv2d(g, weight.flip(2, 3).transpose(0, 1), padding=padding) if wants_x else None
-        return by_x, conv2d_weight(x, list(weight.shape), g, padding=padding) if wants_weight else None
+        by_x = few_channel_convolution(g, weight.flip(2, 3).transpose(0, 1)) if wants_x else None
+        return by_x, conv2d_weight(x, list(weight.shape), g, padding=weight.shape[-1] // 2) if wants_weight else None
 
 
 class FewChannelConvolution(nn.Conv2d):
     """nn.Conv2d of odd kernel, stride 1, same size, without bias, for one to three channels.
 
-    oneDNN's gradient by the input of so few channels costs some ten times a forward pass; here it is one.
+    oneDNN's gradient by the input of so few channels costs some ten times a forward pass; here it costs one.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
