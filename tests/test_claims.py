@@ -87,6 +87,13 @@ def test_a_label_that_the_report_lacks_is_named() -> None:
         verdict_of("above", cells(a=[(1, 0)]))
 
 
+def test_a_label_whose_training_diverged_has_no_verdict() -> None:
+    claim = Claim(statement="s", test="above", metric="acc", rows=["a", "b"])
+    (found,) = judge([claim], cells(a=[(1, 0)]), ["a", "b"])
+    assert found.verdict == "not attempted"
+    assert found.numbers == "a 1.00 ± 0.00; b -"
+
+
 @pytest.mark.parametrize(
     "change",
     [{"rows": ["a"]}, {"test": "best", "rows": ["a"]}, {"metric": "accc"}, {"test": "over"}, {"rows": ["a", "b", "c"]}],

@@ -159,6 +159,9 @@ def test_what_diverged_has_no_value_and_is_named(project: Settings, monkeypatch:
     monkeypatch.setattr(style, "crosses", lambda axes, places, number: crossed.append(tuple(places)))
     write(project, "demo/strength")
     assert crossed == [(1e30,), (), (1e30,), ()]
+    crossed.clear()
+    write(project, "demo/bars")
+    assert crossed == [(1,), (1,)]
 
 
 def test_density_is_of_the_network_that_the_first_task_left(project: Settings) -> None:

@@ -16,7 +16,7 @@ Noise is the larger of the deviations at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -70,16 +70,19 @@ def read_claims(name: str) -> list[Claim]:
     return [validated(Claim, one, str(file), f"{number}.") for number, one in enumerate(written)]
 
 
-def judge(claims: Sequence[Claim], cells: Sequence[Cell]) -> list[Finding]:
+def judge(claims: Sequence[Claim], cells: Sequence[Cell], labels: Collection[str] = ()) -> list[Finding]:
     """Every claim's verdict: reproduced, trend only, within noise, contradicted, or not attempted where numbers lack.
+
+    `labels` are rows that the report has, be they in `cells` or, having diverged, not.
 
     Raises:
         UserError: a claim names a row that the report does not have.
     """
     findings = []
+    known = {*labels, *(cell.row for cell in cells)}
     for claim in claims:
-        found = [_chosen(claim, of(cells, row, claim.metric)) for row in claim.rows]
-        unknown = [row for row in claim.rows if not any(cell.row == row for cell in cells)]
+        found = has = [_chosen(claim, of(cells, row, claim.metric)) for row in claim.rows]
+        unknown = [row for row in claim.rows if row not in known]
         if unknown:
             raise UserError(f"the claim {claim.statement!r} speaks of {unknown[0]!r}, a label that the report does not have")
         if len(found) == 2:
@@ -87,7 +90,9 @@ def judge(claims: Sequence[Claim], cells: Sequence[Cell]) -> list[Finding]:
             found = [[cell for cell in one if cell.x in shared] for one in found]
         enough = all(len(one) >= (2 if claim.test in MOVING else 1) for one in found)
         verdict = TESTS[claim.test](claim, found) if enough else "not attempted"
-        findings.append(Finding(claim.statement, verdict, "; ".join(_numbers(claim, one) for one in found if one)))
+        told = found if all(found) else has
+        numbers = [_numbers(claim, one) if one else f"{row} -" for row, one in zip(claim.rows, told, strict=True)]
+        findings.append(Finding(claim.statement, verdict, "; ".join(numbers)))
     return findings
 
 

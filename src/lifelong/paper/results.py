@@ -46,7 +46,7 @@ def diverged(names: Sequence[str]) -> str:
     """Which of the experiments have seeds whose training diverged, as a sentence; empty where none has."""
     counts = {name: lost_seeds(name) for name in names}
     found = [f"`{name}` ({lost} of {seeds} seeds)" for name, (lost, seeds) in counts.items() if lost]
-    return f"Diverged, and without a value therefore: {', '.join(found)}.\n" if found else ""
+    return f"Diverged, and a cross on the axis therefore: {', '.join(found)}.\n" if found else ""
 
 
 def mean_over_seen(rows: Sequence[Sequence[float | None]]) -> list[float | None]:

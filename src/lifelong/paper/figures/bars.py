@@ -10,7 +10,7 @@ from lifelong.paper.figures import style
 from lifelong.paper.figures.publish import publish
 from lifelong.paper.markdown import table
 from lifelong.paper.quantities import QUANTITIES, shown
-from lifelong.paper.results import METRIC_NOTES, diverged, summary_cell
+from lifelong.paper.results import METRIC_NOTES, diverged, lost_seeds, summary_cell
 
 
 def write(settings: Settings, report: Report) -> None:
@@ -19,10 +19,12 @@ def write(settings: Settings, report: Report) -> None:
     found = [summary_cell(label, name, m) for label, name in report.single().items() for m in options.metrics]
     cells = [cell for cell in found if cell is not None]
     labels = list(report.experiments)
+    lost = [place for place, name in enumerate(report.single().values()) if lost_seeds(name)[0]]
     with style.panels(layout.report(report.name, "png"), len(options.metrics)) as several:
         for axes, metric in zip(several, options.metrics, strict=True):
             column = [next(iter(of(cells, label, metric)), None) for label in labels]
             style.bars(axes, labels, [(metric, column)])
+            style.crosses(axes, lost, len(style.COLOURS) - 1)
             style.zoom(axes, [cell for cell in column if cell is not None])
             axes.set_ylabel(QUANTITIES[metric].axis)
     at = {(c.row, c.metric): shown(c.metric, c.mean, c.deviation, c.n) for c in cells}

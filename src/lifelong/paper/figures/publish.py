@@ -35,7 +35,8 @@ def publish(
     `drawn` cells of the CSV that are in the figure alone. The JSON holds the claims' verdicts.
     """
     assert isinstance(report.options, FigureOptions)
-    findings = judge(read_claims(report.options.claims), cells) if report.options.claims else []
+    claims = read_claims(report.options.claims) if report.options.claims else []
+    findings = judge(claims, cells, report.experiments)
     write_cells(layout.report(report.name, "csv"), [*cells, *drawn])
     write_json(layout.report(report.name, "json"), {"claims": [asdict(one) for one in findings]})
     image = layout.report(report.name, "png").name

@@ -53,5 +53,4 @@ def write(settings: Settings, report: Report) -> None:
         for label, x in places
     ]
     told = diverged([name for names in report.experiments.values() for name in names])
-    told = told and f"{told.rstrip()} The figure has a cross on its axis there.\n"
     publish(report, cells, table(header, body), f"{METRIC_NOTES} Swept: `{options.parameter}`.", told)
