@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from lifelong import layout
-from lifelong.artifacts import read_json, read_tensors
+from lifelong.artifacts import read_json, read_tensors, write_json
 from lifelong.config import Settings, settings
 from lifelong.data import catalog, scenarios
 from lifelong.errors import UserError
@@ -162,6 +162,26 @@ def test_what_diverged_has_no_value_and_is_named(project: Settings, monkeypatch:
     crossed.clear()
     write(project, "demo/bars")
     assert crossed == [(1,), (1,)]
+
+
+def test_a_row_with_a_diverged_seed_contradicts_the_printed_one(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summaries = {name: read_json(layout.summary(name)) for name in ("finetune", "anpyc", "joint")}
+    for protocol in summaries["anpyc"]["test"].values():
+        for metric in protocol.values():
+            metric |= {"mean": None, "deviation": None, "by_seed": [None, metric["by_seed"][1]]}
+    monkeypatch.chdir(tmp_path)
+    for name, summary in summaries.items():
+        write_json(layout.summary(name), summary)
+    write(project, "demo/table")
+    found = [(line["metric"], line["mean"], line["verdict"]) for line in lines("table", row="ANPyC") if line["verdict"]]
+    assert found == [(metric, "", "contradicted") for metric in ("acc", "bwt", "fwt_joint")]
+    assert "bwt" not in {line["metric"] for line in lines("table", row="Joint")}
+    text = layout.report("demo/table", "md").read_text()
+    left = 100 * summaries["anpyc"]["test"]["task_incremental"]["acc"]["by_seed"][1]
+    assert f"ANPyC diverged with 1 of 2 seeds, which contradicts what is printed; the others have ACC {left:.2f}," in text
+    assert page.Numbers({"table": project.report("demo/table")}).cell("table", "ANPyC", "acc") == "diverged"
 
 
 def test_density_is_of_the_network_that_the_first_task_left(project: Settings) -> None:

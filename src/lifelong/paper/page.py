@@ -2,7 +2,7 @@
 
 A template is Jinja2. It names reports as params.yaml does within the section, and has these functions:
 
-- `cell(report, row, metric, protocol=, x=)`: `98.34 ± 0.15`, from the report's CSV;
+- `cell(report, row, metric, protocol=, x=)`: `98.34 ± 0.15`, from the report's CSV, or `diverged`;
 - `has(report, row, metric, ...)`: whether there is such a cell;
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
@@ -83,7 +83,7 @@ class Numbers:
         judged = [
             line
             for line in self._lines(report)
-            if (line["row"], line["metric"]) == (row, metric) and line.get("protocol") and line["verdict"]
+            if (line["row"], line["metric"]) == (row, metric) and line.get("protocol") and line["difference"]
         ]
         if not judged:
             raise UserError(f"fits: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
@@ -283,6 +283,8 @@ def _line_of(error: BaseException, template: str) -> str:
 
 
 def _shown(line: dict[str, str]) -> str:
+    if not line["mean"]:
+        return "diverged"
     deviation = float(line["deviation"]) if line["deviation"] else None
     return shown(line["metric"], float(line["mean"]), deviation, int(line["n"]))
 

@@ -11,7 +11,7 @@ from lifelong.config.reports import ComparisonOptions
 from lifelong.paper.cells import write_csv
 from lifelong.paper.markdown import machine, table
 from lifelong.paper.quantities import METRICS, PROTOCOLS, shown
-from lifelong.paper.results import percent
+from lifelong.paper.results import lost_seeds, percent
 from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 
 REFERENCE = "Fine-tuning"
@@ -63,7 +63,7 @@ def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
         for protocol in PROTOCOLS:
             for metric in METRICS:
                 found = percent(summary, protocol, metric)
-                if found["mean"] is None:
+                if found["mean"] is None and not _lost(summary, protocol, metric):
                     continue
                 cell = {
                     "row": row,
@@ -81,6 +81,12 @@ def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
     return cells
 
 
+def _lost(summary: dict[str, Any], protocol: str, metric: str) -> bool:
+    """Whether a metric that the experiment can give is without a value because a seed diverged."""
+    lost, seeds = lost_seeds(summary["experiment"])
+    return lost == seeds or (lost > 0 and any(v is not None for v in summary["test"][protocol][metric]["by_seed"]))
+
+
 def _judged(
     found: dict[str, Any],
     target: Printed,
@@ -88,19 +94,13 @@ def _judged(
     printed: dict[tuple[str, str], Printed],
     metric: str,
 ) -> dict[str, Any]:
+    judged = {"printed_mean": target.mean, "printed_deviation": target.deviation, "doubt": target.doubt}
+    if found["mean"] is None:
+        return judged | {"difference": None, "verdict": "contradicted"}
     reference = percent(summaries[REFERENCE], "task_incremental", metric) if REFERENCE in summaries else None
-    return {
-        "printed_mean": target.mean,
-        "printed_deviation": target.deviation,
-        "difference": found["mean"] - target.mean,
-        "verdict": verdict(
-            _value(found),
-            target,
-            _value(reference) if reference and reference["mean"] is not None else None,
-            printed.get((REFERENCE, metric)),
-        ),
-        "doubt": target.doubt,
-    }
+    beside = _value(reference) if reference and reference["mean"] is not None else None
+    word = verdict(_value(found), target, beside, printed.get((REFERENCE, metric)))
+    return judged | {"difference": found["mean"] - target.mean, "verdict": word}
 
 
 def _value(found: dict[str, Any]) -> Value:
@@ -135,6 +135,7 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
             for row, summary in summaries.items()
         ]
         parts.append(f"## {protocol.replace('_', '-').capitalize()}\n\n{table(header, body)}")
+    parts += [f"{told}\n" for told in map(_divergence, summaries, summaries.values()) if told]
     judged = [c for c in cells if "verdict" in c]
     if judged:
         assert isinstance(report.options, ComparisonOptions)
@@ -146,7 +147,7 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
                 METRICS[c["metric"]].label,
                 _shown(c),
                 f"{c['printed_mean']:.2f} ± {c['printed_deviation']:.2f}{' †' if c['doubt'] else ''}",
-                f"{c['difference']:+.2f}",
+                "-" if c["difference"] is None else f"{c['difference']:+.2f}",
                 c["verdict"],
             ]
             for c in judged
@@ -160,6 +161,14 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
     header = ["Row", "Experiment in params.yaml", "Seeds", "Epochs a task", "Dropout at test", "Options"]
     parts.append(table(header, [[row, *_settings(summary)] for row, summary in summaries.items()]))
     return "\n".join(parts)
+
+
+def _divergence(row: str, summary: dict[str, Any]) -> str:
+    """How many seeds of a row diverged, and what the others came to; empty where none did."""
+    lost, seeds = lost_seeds(summary["experiment"])
+    left = [f"{100 * v:.2f}" for v in summary["test"]["task_incremental"]["acc"]["by_seed"] if v is not None]
+    others = f"; the others have ACC {', '.join(left)}, task-incremental" if left else ""
+    return f"{row} diverged with {lost} of {seeds} seeds, which contradicts what is printed{others}." if lost else ""
 
 
 def choices(summary: dict[str, Any]) -> str:
@@ -192,4 +201,6 @@ def _settings(summary: dict[str, Any]) -> list[str]:
 def _shown(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
+    if cell["mean"] is None:
+        return "diverged"
     return shown(cell["metric"], cell["mean"], cell["deviation"], cell["n"])
