@@ -108,6 +108,11 @@ def test_the_shipped_params_fit() -> None:
             ["no printed 'anpyc-table-9'", "anpyc-table-1"],
         ),
         (
+            "reports.digits.comparison.options",
+            {"scale": "smaller", "full_scale": ["ANPYC"]},
+            ["reports.digits.comparison.options.full_scale: 'ANPYC'", "Did you mean 'ANPyC'"],
+        ),
+        (
             "reports.digits.comparison.kind",
             "importance-density",
             ["experiments.SGD: 'split-digits-sgd' has method 'sgd'", "'importance-density' works with anpyc"],

@@ -67,6 +67,9 @@ reports:
       {title: Table, experiments: {Fine-tuning: finetune, ANPyC: anpyc, Joint: joint},
        options: {printed: anpyc-table-1}}
     smaller: {title: Smaller, experiments: {ANPyC: anpyc}, options: {printed: anpyc-table-1, scale: smaller}}
+    mixed:
+      {title: Mixed, experiments: {ANPyC: anpyc, Joint: joint},
+       options: {printed: anpyc-table-1, scale: smaller, full_scale: [ANPyC]}}
 """
 
 
@@ -128,6 +131,14 @@ def test_the_same_results_give_the_same_bytes(project: Settings) -> None:
 def test_another_scale_is_shown_and_not_judged(project: Settings) -> None:
     assert {line["verdict"] for line in lines("smaller") if line["printed_mean"]} == {"not attempted"}
     assert "the network, the tasks or the budget are smaller" in layout.report("demo/smaller", "md").read_text()
+
+
+def test_a_row_of_the_printed_scale_is_judged_even_so(project: Settings) -> None:
+    assert {(line["row"], line["verdict"] == "not attempted") for line in lines("mixed") if line["verdict"]} == {
+        ("ANPyC", False),
+        ("Joint", True),
+    }
+    assert "judged like a full table: ANPyC." in layout.report("demo/mixed", "md").read_text()
 
 
 def test_curves_hold_the_accuracy_on_the_tasks_seen(project: Settings) -> None:

@@ -10,6 +10,7 @@ from lifelong.config.messages import validated
 from lifelong.config.networks import Network
 from lifelong.config.reports import (
     REPORT_KINDS,
+    ComparisonOptions,
     GrowthOptions,
     PairedOptions,
     ReportKind,
@@ -117,6 +118,10 @@ def resolved_report(
             raise UserError(f"{source}: {where}.options.network: {options.network!r} is unknown; {hint}")
         network = params.networks[options.network]
     found = {label: tuple(names) for label, names in entry.experiments.items()}
+    for label in options.full_scale if isinstance(options, ComparisonOptions) else ():
+        if label not in found:
+            hint = did_you_mean(label, found)
+            raise UserError(f"{source}: {where}.options.full_scale: {label!r} is no label of its experiments; {hint}")
     if isinstance(options, SweepOptions):
         _check_series(found, options, experiments, f"{source}: {where}")
     if isinstance(options, PairedOptions):

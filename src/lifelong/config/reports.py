@@ -23,6 +23,7 @@ class ComparisonOptions(Section):
 
     printed: Name | None = None  # the published table set beside ours, a CSV of `lifelong/paper/printed`
     scale: Literal["printed", "smaller"] = "printed"  # smaller: another network or fewer tasks, so its values are not judged
+    full_scale: list[str] = []  # rows that are judged even so: for them it is the printed scale
 
 
 class ProtocolsOptions(Section):

@@ -76,7 +76,8 @@ def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
                 target = printed.get((row, metric)) if protocol == "task_incremental" else None
                 if target is not None:
                     cell |= _judged(found, target, summaries, printed, metric)
-                    cell["verdict"] = "not attempted" if report.options.scale == "smaller" else cell["verdict"]
+                    smaller = report.options.scale == "smaller" and row not in report.options.full_scale
+                    cell["verdict"] = "not attempted" if smaller else cell["verdict"]
                 cells.append(cell)
     return cells
 
@@ -140,6 +141,8 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
     if judged:
         assert isinstance(report.options, ComparisonOptions)
         words = SMALLER if report.options.scale == "smaller" else VERDICTS
+        if report.options.full_scale:
+            words += f"\nNot smaller, and so judged like a full table: {', '.join(report.options.full_scale)}.\n"
         header = ["Method", "Metric", "Ours", "Printed", "Difference", "Verdict"]
         body = [
             [
