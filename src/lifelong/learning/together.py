@@ -91,6 +91,7 @@ class _Seed:
         try:
             with computing_on(self._device):
                 self.outcome.set_result(self._work())
-        except Exception as error:  # any: `outcome` hands it to the thread that asks
+        # As an executor's thread does, whose thread, however, Ctrl-C would wait for: `outcome` raises it where it is asked.
+        except Exception as error:
             self.outcome.set_exception(error)
         self._wishes.put(None)
