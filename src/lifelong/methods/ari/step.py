@@ -55,8 +55,8 @@ class TaskModels(Update):
         self.parameters = list(network.parameters())
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.vector = flattened(network)
-        constant = options.rate == "constant"
-        self.share = options.gamma if constant else learning_share(session, sessions, options.beta)
+        fixed = options.rate == "constant"
+        self.share = options.gamma if fixed else learning_share(session, sessions, options.beta)
         self._moved = torch.zeros(sessions, dtype=torch.float64)
         self._models = torch.zeros(sessions, dtype=torch.float64)
         if options.fusion == "paper" and options.distance == "raw":
