@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,12 @@ from lifelong import config, layout
 from lifelong.artifacts import read_json, read_tensors
 from lifelong.config import Settings
 from lifelong.data.tensors import load_test
-from lifelong.learning.run import read_state
+from lifelong.learning.run import read_state, write_state
 from lifelong.learning.scores import evaluate
 from lifelong.networks.create import new_network
 from lifelong.paper.ari import attention, costs, distances, protocols, steps
 from lifelong.randomness import generator
+from lifelong.stages import DIVERGED
 from lifelong.summary import summarise
 
 SEEDS = [4, 5]
@@ -151,6 +154,25 @@ def test_steps_are_means_over_the_tasks_seen(finished: Path, monkeypatch: pytest
     printed = [float(row["printed_mean"]) for row in found]
     assert printed == pytest.approx([88.60, 86.90, 85.77, 100 * 85.77 / 88.60], abs=1e-3)
     assert "| ARI " in layout.report("ari/steps", "md").read_text().partition("## Printed")[2]
+
+
+def test_a_seed_that_diverged_is_left_out_and_named(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    experiment = replace(settings().experiment("tiny"), may_diverge=True)
+    write_state(layout.state("tiny", SEEDS[0], 2, "adapt"), {DIVERGED: {}}, {})
+    evaluate(experiment, SEEDS[0])
+    summarise(experiment)
+    left = 100 * np.mean(read_json(layout.scores("tiny", SEEDS[1]))["test"]["chunk_5"][2])
+    for module in (protocols, steps):
+        name = module.__name__.rpartition(".")[2]
+        module.write(settings(), settings().report(f"ari/{name}"))
+        found = [row for row in rows_of(name) if row["protocol"] == "chunk(5)" and row["metric"] in ("acc", "accuracy")]
+        value = found[-1] if name == "protocols" else found[2]
+        assert float(value["mean"]) == pytest.approx(left, abs=1e-3)
+        assert value["n"] == "1"
+        text = layout.report(f"ari/{name}", "md").read_text()
+        assert "Diverged, and its values are of the other seeds: `tiny` (1 of 2 seeds)." in text
 
 
 def test_distances_are_those_of_the_curves(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

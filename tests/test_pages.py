@@ -114,6 +114,18 @@ def test_a_part_is_told_of_protocol_by_protocol(shipped: Settings, tmp_path: Pat
     assert found == "more under class_il, chunk(20) and task_oracle; less under chunk(1); undecided under chunk(5)"
 
 
+def test_rows_that_lost_seeds_are_named(shipped: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = shipped.report("ari/figure-4")
+    for seeds, expected in (
+        ({"SGD": 5, "ARI": 5}, ""),
+        ({"SGD": 5, "ARI": 3, "ER": 4}, "ARI (2 of 5 seeds) and ER (1 of 5 seeds)"),
+    ):
+        lines = [{"row": row, "metric": "acc", "n": n} for row, n in seeds.items()]
+        write_csv(layout.report(report.name, "csv"), ["row", "metric", "n"], lines, ".4f")
+        assert page.Numbers({"figure-4": report}).lost("figure-4") == expected
+
+
 @pytest.mark.parametrize(
     ("values", "expected", "absent"),
     [

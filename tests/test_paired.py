@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,16 @@ def made(**change: Any) -> Settings:
     )
 
 
-def summary(name: str, seeds: list[int], acc: list[float]) -> None:
+def summary(name: str, seeds: list[int], acc: Sequence[float | None]) -> None:
     """Written with a chunk protocol that `without` lacks and a guess of the task, which is no accuracy."""
     told = {"acc": {**over_seeds(acc), "by_seed": acc}, "bwt": {"mean": None, "by_seed": [None] * len(acc)}}
     protocols = ["task_incremental", "task_prediction_1"] + (["chunk_5"] if name == "with" else [])
     write_json(layout.summary(name), {"experiment": name, "seeds": seeds, "test": dict.fromkeys(protocols, told)})
 
 
-def written(acc: dict[str, list[float]], found: Settings, seeds: dict[str, list[int]] | None = None) -> list[dict[str, str]]:
+def written(
+    acc: Mapping[str, Sequence[float | None]], found: Settings, seeds: dict[str, list[int]] | None = None
+) -> list[dict[str, str]]:
     for name, values in acc.items():
         summary(name, (seeds or {}).get(name, list(range(len(values)))), values)
     paired.write(found, found.report("parts/pairs"))
@@ -64,6 +67,17 @@ def test_seeds_are_compared_with_themselves(tmp_path: Path, monkeypatch: pytest.
     (common,) = written(ACC, made(seeds=[2, 0, 1]), {"without": [2, 0, 1], "with": [5, 1, 2]})
     assert float(common["mean"]) == pytest.approx((10 + 15) / 2)  # seeds 1 and 2 of either
     assert common["n"] == "2"
+
+
+def test_a_seed_that_diverged_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    acc: dict[str, list[float | None]] = {"with": [None, 0.6, 0.8], "without": [0.2, 0.5, 0.5]}
+    (line,) = written(acc, made())
+    assert float(line["mean"]) == pytest.approx(20)
+    assert line["n"] == "2"
+    assert "Diverged, and its values are of the other seeds: `with` (1 of 3 seeds)." in (
+        layout.report("parts/pairs", "md").read_text()
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 - `spread(report, path)`: mean ± deviation of the values by seed at a path of the report's JSON, `variants/MAHA/final`;
 - `mean(report, path)`: their mean as a number, to compare;
 - `orderings(report)`: which of two things the paper has ahead of which, our numbers and verdicts;
+- `lost(report)`: rows with fewer seeds than the report's others, because training diverged with the rest;
 - `image(report)`, `link(report)`: the figure, and a link to the report, by its title.
 """
 
@@ -172,6 +173,12 @@ class Numbers:
             raise UserError(f"orderings: report {report!r} has none")
         return orderings_table(found)
 
+    def lost(self, report: str) -> str:
+        """`ARI, literal (2 of 5 seeds)`."""
+        seeds = {line["row"]: int(line["n"]) for line in self._lines(report) if line["metric"] == "acc"}
+        most = max(seeds.values(), default=0)
+        return _listed([f"{row} ({most - n} of {most} seeds)" for row, n in seeds.items() if n < most])
+
     def image(self, report: str) -> str:
         found = self._report(report)
         if "png" not in found.kind.writes:
@@ -299,7 +306,7 @@ def _shown_cell(cell: Cell) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _printed(line: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from lifelong import layout
 from lifelong.artifacts import read_json
 from lifelong.config import Experiment
-from lifelong.metrics import matrix
+from lifelong.metrics import matrix, over_seeds
 from lifelong.paper.cells import Cell
 
 METRIC_NOTES = """\
@@ -28,6 +28,11 @@ def percent(summary: dict[str, Any], protocol: str, metric: str) -> dict[str, An
     }
 
 
+def of_finite_seeds(by_seed: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and deviation in percent, and n, of the seeds that have a value; the others diverged."""
+    return over_seeds([100 * value for value in by_seed if value is not None])
+
+
 def summary_cell(row: str, name: str, metric: str, x: float | None = None) -> Cell | None:
     """A metric of an experiment's summary, task-incremental; none where the experiment cannot give it."""
     found = percent(read_json(layout.summary(name)), "task_incremental", metric)
@@ -42,11 +47,11 @@ def lost_seeds(name: str) -> tuple[int, int]:
     return by_seed.count(None), len(by_seed)
 
 
-def diverged(names: Sequence[str]) -> str:
+def diverged(names: Sequence[str], therefore: str = "and a cross on the axis therefore") -> str:
     """Which of the experiments have seeds whose training diverged, as a sentence; empty where none has."""
     counts = {name: lost_seeds(name) for name in names}
     found = [f"`{name}` ({lost} of {seeds} seeds)" for name, (lost, seeds) in counts.items() if lost]
-    return f"Diverged, and a cross on the axis therefore: {', '.join(found)}.\n" if found else ""
+    return f"Diverged, {therefore}: {', '.join(found)}.\n" if found else ""
 
 
 def mean_over_seen(rows: Sequence[Sequence[float | None]]) -> list[float | None]:

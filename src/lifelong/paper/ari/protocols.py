@@ -8,10 +8,11 @@ from lifelong import layout
 from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import ProtocolsOptions
-from lifelong.paper.ari.words import NOTES, PROTOCOLS
+from lifelong.paper.ari.words import NOTES, OTHERS, PROTOCOLS
 from lifelong.paper.cells import write_csv
 from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
+from lifelong.paper.results import diverged, of_finite_seeds
 from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 
 METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
@@ -38,15 +39,13 @@ def _cells(row: str, summary: dict[str, Any], printed: dict[tuple[str, str], Pri
     cells = []
     for protocol, name in PROTOCOLS.items():
         for metric in METRICS:
-            found = summary["test"].get(protocol, {}).get(metric, {"mean": None})
+            found = of_finite_seeds(summary["test"].get(protocol, {}).get(metric, {"by_seed": []})["by_seed"])
             if found["mean"] is None:
                 continue
-            deviation = None if found["deviation"] is None else 100 * found["deviation"]
-            cell = {"row": row, "experiment": summary["experiment"], "protocol": name, "metric": metric}
-            cell |= {"mean": 100 * found["mean"], "deviation": deviation, "n": found["n"]}
+            cell = {"row": row, "experiment": summary["experiment"], "protocol": name, "metric": metric, **found}
             target = printed.get((row, metric))
             if target is not None and not name.startswith("task_pred"):
-                ours = Value(cell["mean"], deviation or 0.0)
+                ours = Value(cell["mean"], cell["deviation"] or 0.0)
                 cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
                 cell["verdict"] = verdict(ours, target, None, None)
             cells.append(cell)
@@ -79,7 +78,8 @@ def _markdown(report: Report, cells: list[dict[str, Any]]) -> str:
         header = ["Method", "Metric", "Protocol", "Ours", "Printed", "Difference", "Verdict"]
         parts.append(f"## Which protocol the printed values fit\n\n{table(header, body)}")
     seeds = ", ".join(sorted({str(cell["n"]) for cell in cells}))
-    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {seeds}. Machine: {machine()}.\n")
+    lost = diverged(list(report.single().values()), OTHERS)
+    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {seeds}. {lost}Machine: {machine()}.\n")
     body = [[label, name] for label, name in report.single().items()]
     return "\n".join([*parts, table(["Row", "Experiment in params.yaml"], body)])
 

@@ -11,10 +11,11 @@ from lifelong.artifacts import read_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import StepsOptions
 from lifelong.metrics import matrix, over_seeds
-from lifelong.paper.ari.words import NOTES, PROTOCOLS
+from lifelong.paper.ari.words import NOTES, OTHERS, PROTOCOLS
 from lifelong.paper.cells import write_csv
 from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
+from lifelong.paper.results import diverged
 from lifelong.paper.verdicts import Printed, printed_table
 
 SHOWN = ("class_il", "chunk(1)", "chunk(20)", "task_oracle")
@@ -46,7 +47,8 @@ def write(settings: Settings, report: Report) -> None:
         scores = [read_json(layout.scores(name, seed))["test"] for seed in settings.experiment(name).seeds]
         for protocol, title in PROTOCOLS.items():
             curves = np.array([seen_so_far(one[protocol]) for one in scores if protocol in one])
-            if len(curves) and not np.isnan(curves).any():
+            curves = curves[~np.isnan(curves).any(1)] if len(curves) else curves
+            if len(curves):
                 found[label, title] = curves
     write_csv(layout.report(report.name, "csv"), COLUMNS, _lines(found, printed), ".4f")
     parts = [f"# {report.title}\n"]
@@ -67,7 +69,8 @@ def write(settings: Settings, report: Report) -> None:
             parts.append(f"## {title}\n\n{table(header, body)}")
     if printed:
         parts.append(_printed(printed))
-    parts.append(f"## How these were made\n\n{NOTES}\n{OWN_NOTES}Machine: {machine()}.\n")
+    lost = diverged(list(report.single().values()), OTHERS)
+    parts.append(f"## How these were made\n\n{NOTES}\n{OWN_NOTES}{lost}Machine: {machine()}.\n")
     body = [[label, name] for label, name in report.single().items()]
     parts.append(table(["Row", "Experiment in params.yaml"], body))
     write_text(layout.report(report.name, "md"), "\n".join(parts))

@@ -21,3 +21,6 @@ right. Methods without adapted models answer by the base model throughout; iCaRL
 methods have one head over all classes. The last epoch's weights are taken (the released code takes the best epoch on
 the test split); nothing is chosen on the test split.
 """
+
+OTHERS = "and its values are of the other seeds"
+"""What a report of these protocols makes of a seed that diverged."""

@@ -10,17 +10,18 @@ from lifelong.artifacts import read_json
 from lifelong.config import Report, Settings
 from lifelong.config.reports import PairedOptions
 from lifelong.paper.ari.words import NOTES as PROTOCOL_NOTES
-from lifelong.paper.ari.words import PROTOCOLS
+from lifelong.paper.ari.words import OTHERS, PROTOCOLS
 from lifelong.paper.cells import Cell, cell_over_seeds, margin, of
 from lifelong.paper.figures import style
 from lifelong.paper.figures.publish import publish
 from lifelong.paper.markdown import table
 from lifelong.paper.quantities import QUANTITIES, shown
+from lifelong.paper.results import diverged
 
 NOTES = f"""\
 Points of percent, the first experiment less the second with the same seed: mean ± sample deviation of the differences over
 the seeds, and in square brackets the mean's 95 % interval (Student's t), which is the figure's error bar. *more* and *less*:
-the interval lies above or below 0; *undecided*: it holds 0; one seed has none.
+the interval lies above or below 0; *undecided*: it holds 0; one seed has none. A seed counts where neither diverged.
 
 {PROTOCOL_NOTES}"""
 
@@ -45,7 +46,8 @@ def write(settings: Settings, report: Report) -> None:
     for metric in options.metrics:
         body = [[label, *(_told(of(cells, f"{label}, {p}", f"{metric}_difference")) for p in compared)] for label in labels]
         tables.append(f"## {QUANTITIES[f'{metric}_difference'].label}\n\n{table(header, body)}")
-    publish(report, cells, "\n".join(tables), NOTES)
+    told = diverged(sorted({name for names in report.experiments.values() for name in names}), OTHERS)
+    publish(report, cells, "\n".join(tables), NOTES, told)
 
 
 def decided(cell: Cell) -> str:
@@ -72,7 +74,7 @@ def _gains(label: str, pair: list[dict[str, Any]], metric: str) -> list[Cell]:
         if title.startswith("task_pred") or any(protocol not in one["test"] for one in pair):
             continue
         a, b = ([one["test"][protocol][metric]["by_seed"][one["seeds"].index(seed)] for seed in seeds] for one in pair)
-        values = [None if x is None or y is None else 100 * (x - y) for x, y in zip(a, b, strict=True)]
+        values = [100 * (x - y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
         found.append(cell_over_seeds(f"{label}, {title}", f"{metric}_difference", values))
     return [cell for cell in found if cell is not None]
 
