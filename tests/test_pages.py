@@ -11,7 +11,7 @@ from project import ROOT
 
 from lifelong import layout
 from lifelong.artifacts import write_json
-from lifelong.config import Report, Settings, load
+from lifelong.config import Experiment, Report, Settings, load
 from lifelong.config.reports import PAPER, CollectiveOptions, SweepOptions, parameter
 from lifelong.config.split2meta_reports import MatchedOptions
 from lifelong.paper import page
@@ -22,7 +22,7 @@ from lifelong.paper.quantities import METRICS
 
 
 def made_up(found: Settings, report: Report, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same values for every row, metric and protocol that a report of its kind has."""
+    """The same values for every row, metric and protocol that a report of its kind and the row's method have."""
     guessed = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
     protocols = list(PROTOCOLS.values()) if report.kind_name in ("ari-protocols", "ari-steps") else ["task_incremental"]
     metrics = [*METRICS, "accuracy", "left", "milliseconds", "time_ratio", "models"]
@@ -44,8 +44,19 @@ def made_up(found: Settings, report: Report, values: dict[str, Any]) -> list[dic
     if isinstance(report.options, MatchedOptions):
         places += [(claim, 1) for part in report.options.parts.values() for claim in part.pairs]
     return [
-        {"row": row, "protocol": p, "metric": m, "x": x, **values} for row, x in places for p in protocols for m in metrics
+        {"row": row, "protocol": p, "metric": m, "x": x, **values}
+        for row, x in places
+        for p in protocols
+        for m in metrics
+        if all(can_give(found.experiment(name), m) for name in report.experiments.get(row, ()))
     ]
+
+
+def can_give(experiment: Experiment, metric: str) -> bool:
+    """A joint learner learns once, and so neither forgets nor transfers; some transfer is against one."""
+    if metric == "fwt_joint":
+        return experiment.joint is not None
+    return metric not in ("bwt", "fwt_gem") or not experiment.method.joint
 
 
 def made_up_json(found: Settings, report: Report) -> dict[str, Any]:
