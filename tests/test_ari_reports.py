@@ -23,6 +23,7 @@ from lifelong.learning.run import read_state, write_state
 from lifelong.learning.scores import evaluate
 from lifelong.networks.create import new_network
 from lifelong.paper.ari import attention, costs, distances, protocols, steps
+from lifelong.paper.figures import style
 from lifelong.randomness import generator
 from lifelong.stages import DIVERGED
 from lifelong.summary import summarise
@@ -235,8 +236,8 @@ def test_the_printed_time_is_a_fifth_more(ratio: float, word: str) -> None:
 def test_task_axes_have_whole_numbers(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     figures: list[Any] = []
-    for module, name in ((steps, "steps"), (distances, "distances")):
-        monkeypatch.setattr(module, "write_figure", lambda path, figure: figures.append(figure))
+    for module, drawing, name in ((steps, style, "steps"), (distances, distances, "distances")):
+        monkeypatch.setattr(drawing, "write_figure", lambda path, figure, **_: figures.append(figure))
         module.write(settings(), settings().report(f"ari/{name}"))
     for figure in figures:
         for axes in figure.axes:

@@ -9,9 +9,9 @@ from lifelong.artifacts import read_json, write_json, write_text
 from lifelong.config import Report, Settings
 from lifelong.config.reports import ProtocolsOptions
 from lifelong.paper.ari.words import NOTES, OTHERS, PROTOCOLS
-from lifelong.paper.cells import write_csv
-from lifelong.paper.drawing import write_figure
+from lifelong.paper.cells import Cell, write_csv
 from lifelong.paper.markdown import machine, table
+from lifelong.paper.quantities import QUANTITIES
 from lifelong.paper.results import diverged, of_finite_seeds
 from lifelong.paper.verdicts import Printed, Value, printed_table, verdict
 
@@ -91,19 +91,15 @@ def _shown(cell: dict[str, Any] | None) -> str:
 
 
 def _figure(report: Report, cells: list[dict[str, Any]]) -> None:
-    from matplotlib.figure import Figure
+    from lifelong.paper.figures import style
 
     shown = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    axes = figure.subplots()
+    found = {
+        (cell["row"], cell["protocol"]): Cell(cell["row"], "acc", cell["mean"], cell["deviation"], cell["n"])
+        for cell in cells
+        if cell["metric"] == "acc"
+    }
     rows = list(report.experiments)
-    for number, protocol in enumerate(shown):
-        found = {cell["row"]: cell for cell in cells if cell["protocol"] == protocol and cell["metric"] == "acc"}
-        places = [i + (number - len(shown) / 2) * 0.8 / len(shown) for i, row in enumerate(rows) if row in found]
-        means = [found[row]["mean"] for row in rows if row in found]
-        deviations = [found[row]["deviation"] or 0.0 for row in rows if row in found]
-        axes.bar(places, means, 0.8 / len(shown), yerr=deviations, label=protocol)
-    axes.set_xticks(range(len(rows)), rows, rotation=30, ha="right")
-    axes.set(ylabel="ACC (%)", title=report.title)
-    figure.legend(loc="outside lower center", ncols=len(shown), fontsize="small")
-    write_figure(layout.report(report.name, "png"), figure)
+    with style.panels(layout.report(report.name, "png"), 1, width=9.0) as (axes,):
+        style.bars(axes, rows, [(p, [found.get((row, p)) for row in rows]) for p in shown])
+        axes.set_ylabel(QUANTITIES["acc"].axis)

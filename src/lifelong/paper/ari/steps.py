@@ -12,9 +12,9 @@ from lifelong.config import Report, Settings
 from lifelong.config.reports import StepsOptions
 from lifelong.metrics import matrix, over_seeds
 from lifelong.paper.ari.words import NOTES, OTHERS, PROTOCOLS
-from lifelong.paper.cells import write_csv
-from lifelong.paper.drawing import write_figure
+from lifelong.paper.cells import Cell, cell_over_seeds, write_csv
 from lifelong.paper.markdown import machine, table
+from lifelong.paper.quantities import QUANTITIES
 from lifelong.paper.results import diverged
 from lifelong.paper.verdicts import Printed, printed_table
 
@@ -37,8 +37,9 @@ def seen_so_far(rows: list[list[float | None]]) -> list[float]:
 
 def write(settings: Settings, report: Report) -> None:
     """Write a table for each protocol, printed rows below ours, and a figure."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
+
+    from lifelong.paper.figures import style
 
     assert isinstance(report.options, StepsOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
@@ -52,16 +53,15 @@ def write(settings: Settings, report: Report) -> None:
                 found[label, title] = curves
     write_csv(layout.report(report.name, "csv"), COLUMNS, _lines(found, printed), ".4f")
     parts = [f"# {report.title}\n"]
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    for axes, title in zip(figure.subplots(2, 2).flat, SHOWN, strict=True):
-        for label in report.experiments:
-            if (curves_of := found.get((label, title))) is not None:
-                mean, deviation = _statistics(curves_of)
-                axes.errorbar(range(1, len(mean) + 1), mean, yerr=deviation, fmt="o-", capsize=2, label=label)
-        axes.set(title=title, xlabel="Tasks learnt", ylabel="Accuracy on them (%)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize="x-small")
-    write_figure(layout.report(report.name, "png"), figure)
+    with style.panels(layout.report(report.name, "png"), len(SHOWN), columns=2) as several:
+        for axes, title in zip(several, SHOWN, strict=True):
+            for number, label in enumerate(report.experiments):
+                if (curves_of := found.get((label, title))) is not None:
+                    style.line(axes, _drawn(label, curves_of), number, label, dashed=number >= len(style.COLOURS))
+            axes.set(title=title, xlabel="Tasks learnt", ylabel=QUANTITIES["accuracy"].axis)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        handles, labels = several[0].get_legend_handles_labels()
+        several[0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
     for title in PROTOCOLS.values():
         body = [[label, *_line(found[label, title])] for label in report.experiments if (label, title) in found]
         if body:
@@ -74,6 +74,12 @@ def write(settings: Settings, report: Report) -> None:
     body = [[label, name] for label, name in report.single().items()]
     parts.append(table(["Row", "Experiment in params.yaml"], body))
     write_text(layout.report(report.name, "md"), "\n".join(parts))
+
+
+def _drawn(row: str, curves: np.ndarray) -> list[Cell]:
+    """Mean and deviation of curves [n, tasks] after each task."""
+    found = [cell_over_seeds(row, "accuracy", list(values), t + 1.0) for t, values in enumerate(curves.T)]
+    return [cell for cell in found if cell is not None]
 
 
 def left(curves: np.ndarray) -> np.ndarray:
