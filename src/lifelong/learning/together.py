@@ -5,9 +5,8 @@ Only what can be stacked trains as one; the rest trains seed by seed.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from multiprocessing.pool import AsyncResult, ThreadPool
 from queue import SimpleQueue
 from typing import Any
 
@@ -29,15 +28,17 @@ def together(jobs: Sequence[Job], work: Sequence[Callable[[], State]], checkpoin
 
     Raises what the first work raises that does.
     """
-    seeds = [_Seed(one) for one in work]
-    for job, seed in zip(jobs, seeds, strict=True):
-        job.trains = seed.train
-        seed.go_on()
-    while waiting := [seed for seed in seeds if seed.wish]:
-        wishes = [seed.wish for seed in waiting if seed.wish]
-        for seed, curve in zip(waiting, _trained(wishes, checkpoints), strict=True):
-            seed.go_on(curve)
-    return [seed.outcome.result() for seed in seeds]
+    # Its threads are daemons: Ctrl-C does not wait for them, as it would for an executor's.
+    with ThreadPool(len(work)) as pool:
+        seeds = [_Seed(one, pool) for one in work]
+        for job, seed in zip(jobs, seeds, strict=True):
+            job.trains = seed.train
+            seed.go_on()
+        while waiting := [seed for seed in seeds if seed.wish]:
+            wishes = [seed.wish for seed in waiting if seed.wish]
+            for seed, curve in zip(waiting, _trained(wishes, checkpoints), strict=True):
+                seed.go_on(curve)
+        return [seed.outcome.get() for seed in seeds]
 
 
 def _trained(wishes: Sequence[tuple[Fit, Progress]], checkpoints: Checkpoints) -> list[Curve | Diverged]:
@@ -63,14 +64,13 @@ class _Seed:
         outcome: what its work leaves, or raises, once it has ended.
     """
 
-    def __init__(self, work: Callable[[], State]) -> None:
+    def __init__(self, work: Callable[[], State], pool: ThreadPool) -> None:
         self.wish: tuple[Fit, Progress] | None = None
-        self.outcome: Future[State] = Future()
         self._work = work
         self._device = str(torch.get_default_device())  # a thread starts without it
         self._answers: SimpleQueue[Curve | Diverged | None] = SimpleQueue()
         self._wishes: SimpleQueue[tuple[Fit, Progress] | None] = SimpleQueue()
-        threading.Thread(target=self._run, daemon=True).start()
+        self.outcome: AsyncResult[State] = pool.apply_async(self._run, callback=self._ended, error_callback=self._ended)
 
     def go_on(self, curve: Curve | Diverged | None = None) -> None:
         """Let it work, given what came of its wish, until it has another or has ended."""
@@ -86,12 +86,10 @@ class _Seed:
         assert curve is not None
         return curve
 
-    def _run(self) -> None:
+    def _run(self) -> State:
         self._answers.get()
-        try:
-            with computing_on(self._device):
-                self.outcome.set_result(self._work())
-        # As an executor's thread does, whose thread, however, Ctrl-C would wait for: `outcome` raises it where it is asked.
-        except Exception as error:
-            self.outcome.set_exception(error)
+        with computing_on(self._device):
+            return self._work()
+
+    def _ended(self, _: State | BaseException) -> None:
         self._wishes.put(None)
