@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from lifelong import config, layout
 from lifelong.artifacts import read_json, read_tensors
 from lifelong.config import Settings
 from lifelong.data.tensors import load_test
+from lifelong.errors import UserError
 from lifelong.learning.run import read_state, write_state
 from lifelong.learning.scores import evaluate
 from lifelong.networks.create import new_network
@@ -31,13 +33,15 @@ from lifelong.summary import summarise
 SEEDS = [4, 5]
 
 
-def settings() -> Settings:
-    entry = {"scenario": "three", "network": "net", "training": "short", "method": "ari", "seeds": SEEDS}
+def settings(fewer: Sequence[int] = SEEDS[1:]) -> Settings:
+    entry: dict[str, Any] = {"scenario": "three", "network": "net", "training": "short", "method": "ari"}
+    entry |= {"options": {"memory": 12, "gamma": 0.9, "adapt_rate": 0.05}}
     rows = {"ARI": "tiny"}
     kinds: dict[str, dict[str, Any]] = {
         "protocols": {"kind": "ari-protocols", "options": {"printed": "ari-figure-4"}},
         "steps": {"kind": "ari-steps", "options": {"printed": "ari-table-1"}},
         "distances": {"kind": "ari-distances"},
+        "seeds": {"kind": "ari-distances", "experiments": rows | {"Fewer": "fewer"}},
         "attention": {"kind": "ari-attention", "options": {"images": 3}},
         "costs": {"kind": "ari-costs", "options": {"rounds": 3}},
     }
@@ -46,7 +50,7 @@ def settings() -> Settings:
             "scenarios": {"three": SPLIT},
             "networks": {"net": {"kind": "attention-mlp", "hidden": [6]}},
             "training": {"short": {"learning_rate": 0.2, "batch_size": 16, "epochs": 2}},
-            "experiments": {"tiny": entry | {"options": {"memory": 12, "gamma": 0.9, "adapt_rate": 0.05}}},
+            "experiments": {"tiny": entry | {"seeds": SEEDS}, "fewer": entry | {"seeds": list(fewer)}},
             "reports": {"ari": {name: {"title": name, "experiments": rows} | kind for name, kind in kinds.items()}},
         }
     )
@@ -62,6 +66,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in SEEDS:
             evaluate(experiment, seed)
         summarise(experiment)
+        shutil.copytree(layout.state("tiny", 5, 0, "learn").parents[1], layout.state("fewer", 5, 0, "learn").parents[1])
     return folder
 
 
@@ -187,6 +192,15 @@ def test_distances_are_those_of_the_curves(finished: Path, monkeypatch: pytest.M
         expected = 1e6 * np.mean([c[int(row["epoch"])][f"distance_{int(row['task']) - 1}"] for c in curves])
         assert float(row["distance"]) == pytest.approx(expected, abs=1e-3)
     assert len(rows_of("distances")) == 6
+
+
+def test_distances_are_of_the_seeds_that_all_runs_have(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    distances.write(settings(), settings().report("ari/seeds"))
+    values = {row: [line["distance"] for line in rows_of("seeds") if line["row"] == row] for row in ("ARI", "Fewer")}
+    assert values["ARI"] == values["Fewer"]
+    with pytest.raises(UserError, match=r"no seed in common: 'tiny' has \[4, 5\], 'fewer' has \[7\]"):
+        settings(fewer=[7])
 
 
 def test_attention_is_shared_out_over_all_pixels(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,11 +122,20 @@ def resolved_report(
         if label not in found:
             hint = did_you_mean(label, found)
             raise UserError(f"{source}: {where}.options.full_scale: {label!r} is no label of its experiments; {hint}")
+    if kind.same_seeds:
+        _check_seeds(found, experiments, f"{source}: {where}")
     if isinstance(options, SweepOptions):
         _check_series(found, options, experiments, f"{source}: {where}")
     if isinstance(options, PairedOptions):
         _check_pairs(found, experiments, f"{source}: {where}")
     return Report(name, entry.kind, entry.title, found, options, network)
+
+
+def _check_seeds(found: Mapping[str, tuple[str, ...]], experiments: Mapping[str, Experiment], where: str) -> None:
+    seeds = {name: experiments[name].seeds for names in found.values() for name in names if name in experiments}
+    if seeds and not set.intersection(*map(set, seeds.values())):
+        told = ", ".join(f"{name!r} has {list(own)}" for name, own in seeds.items())
+        raise UserError(f"{where}.experiments: no seed in common: {told}; give them one")
 
 
 def _check_pairs(pairs: Mapping[str, tuple[str, ...]], experiments: Mapping[str, Experiment], where: str) -> None:

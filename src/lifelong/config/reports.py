@@ -133,6 +133,7 @@ class ReportKind:
     options: type[Section] = Section
     experiments: Literal["none", "one", "series"] = "one"  # what a label may stand for
     methods: tuple[str, ...] = ()  # of its experiments; none named: all
+    same_seeds: bool = False  # what it shows is of the seeds that all of its experiments have
 
 
 _FIGURE = ("csv", "json", "png")
@@ -183,7 +184,9 @@ REPORT_KINDS: dict[str, ReportKind] = {
     "ari-protocols": ReportKind("lifelong.paper.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
     "paired": ReportKind("lifelong.paper.figures.paired", ("summary",), _FIGURE, PairedOptions, "series"),
     "ari-steps": ReportKind("lifelong.paper.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
-    "ari-distances": ReportKind("lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml")),
+    "ari-distances": ReportKind(
+        "lifelong.paper.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml"), same_seeds=True
+    ),
     "ari-costs": ReportKind(
         "lifelong.paper.ari.costs", ("last-state", "data"), ("csv",), CostsOptions, methods=("ari", "itaml")
     ),

@@ -19,10 +19,10 @@ from lifelong.paper.drawing import write_figure
 from lifelong.paper.markdown import machine, table
 
 NOTES = """\
-Mean |phi_i - phi_base| over all parameters, averaged over the mini-batches of an epoch and over the seeds, in units of
-1e-6. A task model starts from the base in every mini-batch, so its distance is how far the steps of one mini-batch take
-it: it falls with the learning rate and the gradients. What the regulariser of Eq. 7 adds is the difference between the
-rows with and without.
+Mean |phi_i - phi_base| over all parameters, averaged over the mini-batches of an epoch and over the seeds that all runs
+have, in units of 1e-6. A task model starts from the base in every mini-batch, so its distance is how far the steps of one
+mini-batch take it: it falls with the learning rate and the gradients. What the regulariser of Eq. 7 adds is the difference
+between the rows with and without.
 """
 
 
@@ -35,11 +35,12 @@ def write(settings: Settings, report: Report) -> None:
     panels = figure.subplots(1, len(report.experiments), sharey=True, squeeze=False)[0]
     rows: list[dict[str, Any]] = []
     body = []
+    seeds = sorted(set.intersection(*(set(settings.experiment(name).seeds) for name in report.single().values())))
     for axes, (label, name) in zip(panels, report.single().items(), strict=True):
         experiment = settings.experiment(name)
         last = experiment.tasks[-1]
         for task in experiment.tasks:
-            curves = [_curve(name, seed, last, task) for seed in experiment.seeds]
+            curves = [_curve(name, seed, last, task) for seed in seeds]
             mean, rate = np.mean([curve for curve, _ in curves], axis=0), curves[0][1]
             axes.plot(range(len(mean)), mean, label=f"task {task + 1}")
             rows += [
