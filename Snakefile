@@ -1,18 +1,20 @@
 # The graph of stages. `snakemake TARGET`: demo (the default), each section of the reports in params.yaml, all.
 import os
+import re
 import sys
 import time
 
 from snakemake.exceptions import WorkflowError
 
-from lifelong import layout, stages
-from lifelong.config import load
-from lifelong.config.methods import STAGES
-from lifelong.config.reports import REPORT_KINDS
-from lifelong.config.segmentation import SEGMENTATION_STAGES
-from lifelong.errors import UserError
-from lifelong.mlflow_runs import public_uri
-from lifelong.supervision import UNDER_SNAKEMAKE, clear_dead_lock, failures
+from lifelong.runtime import paths
+from lifelong.pipeline import graph, stages
+from lifelong.params import load
+from lifelong.params.networks import layers_kind
+from lifelong.params.reports import REPORT_KINDS
+from lifelong.params.sections import NAME_PATTERN
+from lifelong.runtime.errors import UserError
+from lifelong.pipeline.tracking.mlflow_runs import public_uri
+from lifelong.runtime.supervision import UNDER_SNAKEMAKE, clear_dead_lock, failures
 
 
 try:
@@ -30,25 +32,24 @@ onerror:
 
 
 wildcard_constraints:
-    dataset=r"[\w-]+",
-    scenario=r"[\w-]+",
-    experiment=r"[\w-]+",
+    dataset=NAME_PATTERN,
+    sequence=NAME_PATTERN,
+    experiment=NAME_PATTERN,
     seed=r"\d+",
     task=r"\d+",
 
 
 rule all:
     input:
-        [layout.report(name, "md") for name in SETTINGS.reports],
-        [layout.tracked(name) for name in SETTINGS.experiments],
-        [layout.tracked_collective(name) for name in SETTINGS.shown_collectives()],
+        [paths.report(name, "md") for name in SETTINGS.reports],
+        [paths.tracked(name) for name in SETTINGS.experiments],
+        [paths.tracked_collective(name) for name in SETTINGS.shown_collectives()],
 
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/sequential.smk"
 include: "workflow/rules/skill.smk"
-include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -40,19 +40,21 @@ from common import (
     write_idx,
 )
 
-from lifelong import layout
-from lifelong.artifacts import read_info, read_tensors
-from lifelong.config import Experiment, load
-from lifelong.config.methods import EwcOptions
-from lifelong.config.networks import MlpNetwork
-from lifelong.config.schema import Training
-from lifelong.data import catalog, scenarios
+from lifelong.data import catalog, sequences
+from lifelong.data.classes import Classes
 from lifelong.data.tensors import load_task, load_test
-from lifelong.errors import Diverged
-from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.evaluation import logits, task_answers
-from lifelong.learning.job import Job, State
-from lifelong.methods.baselines import ewc
+from lifelong.evaluation.answers import logits, task_answers
+from lifelong.methods.ewc import EwcOptions
+from lifelong.methods.ewc import stages as ewc
+from lifelong.params import Experiment, load
+from lifelong.params.networks import MlpNetwork
+from lifelong.params.schema import Training
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors
+from lifelong.runtime.errors import Diverged
+from lifelong.runtime.places import RAW, search_directories
+from lifelong.training.checkpoints import Checkpoints
+from lifelong.training.job import Job, State
 
 AVALANCHE = "avalanche-lib==0.6.0"
 ENVIRONMENT = Path(__file__).parents[1] / ".benchmark-env"
@@ -76,25 +78,27 @@ class Seconds:
 class Ours:
     """Our stages of EWC over prepared files, task by task, as jobs call them."""
 
-    def __init__(self, folder: Path, scenario: str, seed: int, epochs: int, strength: float) -> None:
+    def __init__(self, folder: Path, sequence: str, seed: int, epochs: int, strength: float) -> None:
         settings = load(PARAMS)
-        wanted = settings.scenario(scenario)
-        self.images, self.tasks = folder / layout.images(wanted.dataset), folder / layout.tasks(scenario)
+        wanted = settings.sequence(sequence)
+        (dataset,) = wanted.datasets
+        self.images, self.tasks = folder / paths.images(dataset), folder / paths.tasks(sequence)
         if not self.tasks.exists():
-            raw = folder / layout.RAW
-            catalog.prepare(wanted.dataset, None, self.images, raw, catalog.search_directories())
-            scenarios.build(wanted, self.images, self.tasks)
+            raw = folder / RAW
+            catalog.prepare(dataset, None, self.images, raw, search_directories())
+            sequences.build(wanted, {dataset: self.images}, self.tasks)
         network = MlpNetwork(kind="mlp", hidden=LARGE, dropout=0.5, initialisation="uniform-fan-in")
         training = Training(learning_rate=RATE, batch_size=BATCH, epochs=epochs)
         self.experiment: Experiment = replace(
-            settings.experiment(f"{scenario}-ewc-fair" if scenario == "split-mnist" else f"{scenario}-ewc"),
+            settings.experiment(f"{sequence}-ewc-fair" if sequence == "split-mnist" else f"{sequence}-ewc"),
             network=network,
             training=training,
             options=EwcOptions(strength=strength),
             grid=None,
         )
-        self.seed, self.info = seed, read_info(self.tasks, "tasks")
-        self.data = [load_task(self.images, self.tasks, task) for task in range(self.info["tasks"])]
+        self.seed, self.outline = seed, sequences.read_outline(self.tasks)
+        self.classes = Classes(self.outline.sizes)
+        self.data = [load_task(self.images, self.tasks, task) for task in range(len(self.classes))]
         self.state: State | None = None
 
     def job(self, task: int, stage: str) -> Job:
@@ -103,26 +107,27 @@ class Ours:
             seed=self.seed,
             stage=stage,
             data=[self.data[task]],
-            tasks=self.info["tasks"],
-            classes_per_task=self.info["classes_per_task"],
-            image_shape=tuple(self.info["image_shape"]),
+            classes=self.classes,
+            image_shape=self.outline.image_shape or (),
             checkpoints=Checkpoints(Path("benchmark-has-no-checkpoints"), seconds=float("inf")),
         )
 
     def run(self, task: int) -> Seconds:
         start = time.perf_counter()
-        learnt = ewc.learn(self.job(task, "learn"), self.state or None)
+        options = self.experiment.options
+        assert isinstance(options, EwcOptions)
+        learnt = ewc.learn(self.job(task, "learn"), options, self.state or None)
         trained = time.perf_counter()
-        self.state = ewc.consolidate(self.job(task, "consolidate"), learnt)
+        self.state = ewc.consolidate(self.job(task, "consolidate"), options, learnt)
         return Seconds(trained - start, time.perf_counter() - trained)
 
     def accuracies(self, on_test: bool = True) -> list[float]:
         """Task-incremental accuracy on every task's test or validation images."""
         network = self.job(0, "learn").network(self.state)
         found = []
-        for task in range(self.info["tasks"]):
+        for task in range(len(self.classes)):
             split = load_test(self.images, self.tasks, task) if on_test else self.data[task].validation
-            answers = task_answers(logits(network, split), "per-task", task, self.info["classes_per_task"])
+            answers = task_answers(logits(network, split), "per-task", task, self.classes)
             found.append(float((answers == split.targets).double().mean()))
         return found
 
@@ -201,7 +206,7 @@ def write_mnist(ours: Ours, root: Path, on_test: bool) -> None:
 
 def _indices(ours: Ours, part: str) -> list[int]:
     """The training images of all tasks, or those kept apart for validation."""
-    keys = [scenarios.task_key(task, part) for task in range(ours.info["tasks"])]
+    keys = [sequences.task_key(task, part) for task in range(len(ours.classes))]
     return sorted(index for key in keys for index in read_tensors(ours.tasks, "tasks", [key])[0][key].tolist())
 
 
@@ -211,7 +216,7 @@ def chosen_strengths(folder: Path) -> tuple[float, float]:
     for strength in STRENGTHS:
         ours = Ours(folder, "split-mnist", 0, EPOCHS, strength)
         try:
-            for task in range(ours.info["tasks"]):
+            for task in range(len(ours.classes)):
                 ours.run(task)
             by_strength[strength] = statistics.mean(ours.accuracies(on_test=False))
         except Diverged:

@@ -22,16 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.artifacts import write_text
-from lifelong.config.methods import AriOptions
-from lifelong.config.networks import AttentionMlpNetwork, AttentionResNet18Network
-from lifelong.config.schema import Training
-from lifelong.learning.optimisers import Optimiser
-from lifelong.memory import keep_freed_memory
+from lifelong.data.classes import Classes
+from lifelong.methods.ari import AriOptions
 from lifelong.methods.ari.step import TaskModels
 from lifelong.networks import attention_mlp, attention_resnet18
 from lifelong.networks.attention import AttentiveNetwork
-from lifelong.paper.markdown import machine, table
+from lifelong.params.networks import AttentionMlpNetwork, AttentionResNet18Network
+from lifelong.params.schema import Training
+from lifelong.reports.markdown import machine, table
+from lifelong.runtime.allocator import keep_freed_memory
+from lifelong.runtime.artifacts import write_text
+from lifelong.training.optimisers import Optimiser
 
 RATE, TASKS, SLICE = 0.01, 5, 2
 PLAIN = AriOptions(attack="none")
@@ -59,7 +60,7 @@ def batch(shape: tuple[int, ...], count: int, tasks: int) -> tuple[Tensor, Tenso
 
 
 def ours(network: AttentiveNetwork, options: AriOptions, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    update = TaskModels(network, options, SLICE, TASKS - 1, TASKS)
+    update = TaskModels(network, options, Classes((SLICE,) * TASKS), TASKS - 1, TASKS)
     names = [name for name, _ in network.named_parameters()]
     budget = Training(learning_rate=RATE, momentum=0.9, batch_size=len(labels), epochs=1)
     optimiser = Optimiser(budget, names, list(network.parameters()))

@@ -18,18 +18,19 @@ import click
 import numpy as np
 import torch
 
-from lifelong.config.networks import MlpNetwork
-from lifelong.config.schema import Training
 from lifelong.data import catalog
 from lifelong.data.tensors import Split
-from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.fit import Fit, Objective, Schedule
-from lifelong.learning.losses import cross_entropy
-from lifelong.learning.penalties import QuadraticPenalty
-from lifelong.memory import keep_freed_memory
 from lifelong.networks.base import Network
 from lifelong.networks.mlp import Mlp, build
-from lifelong.progress import Progress
+from lifelong.params.networks import MlpNetwork
+from lifelong.params.schema import Training
+from lifelong.runtime.allocator import keep_freed_memory
+from lifelong.runtime.places import search_directories
+from lifelong.runtime.progress import Progress
+from lifelong.training.checkpoints import Checkpoints
+from lifelong.training.fit import Fit, Objective, Schedule
+from lifelong.training.losses import cross_entropy
+from lifelong.training.penalties import QuadraticPenalty
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 INPUTS, OUTPUTS, BATCH, DROPOUT, RATE = 784, 10, 256, 0.5, 0.01
@@ -74,13 +75,13 @@ def timed(action: Callable[[], object]) -> Callable[[], float]:
 
 def mnist_at_hand() -> bool:
     """Whether LIFELONG_DATA has MNIST: a benchmark downloads nothing."""
-    return any((directory / "mnist").is_dir() for directory in catalog.search_directories())
+    return any((directory / "mnist").is_dir() for directory in search_directories())
 
 
 def training_images() -> Split:
     """MNIST's training images, or 60,000 random ones."""
     if mnist_at_hand():
-        found = catalog.load("mnist", None, Path("data/raw"), catalog.search_directories())
+        found = catalog.load("mnist", None, Path("data/raw"), search_directories())
         return Split(torch.from_numpy(found.train_images), torch.from_numpy(found.train_labels).long())
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8, generator=generator)

@@ -38,13 +38,15 @@ from common import (
 from per_sample import ANPYC, FISHER, MAS, Kind, flat, usual_network
 from torch import Tensor
 
-from lifelong.config.methods import AnpycOptions, EwcOptions, MasOptions
-from lifelong.config.networks import LeNetNetwork
 from lifelong.data.tensors import Split
-from lifelong.learning.importance import fisher_diagonal, output_sensitivity
+from lifelong.methods.anpyc import AnpycOptions
 from lifelong.methods.anpyc.importance import entropy_importance
+from lifelong.methods.ewc import EwcOptions
+from lifelong.methods.mas import MasOptions
 from lifelong.networks import lenet
 from lifelong.networks.base import Network
+from lifelong.params.networks import LeNetNetwork
+from lifelong.training.importance import fisher_diagonal, output_sensitivity
 
 BATCH = AnpycOptions(strength=0).importance_batch
 NETWORKS = ("784-512-256", "LeNet")

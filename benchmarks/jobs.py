@@ -30,11 +30,12 @@ from common import (
     use_one_thread,
 )
 
-from lifelong import layout
-from lifelong.config import load
-from lifelong.config.files import Written
-from lifelong.data import catalog, scenarios
-from lifelong.supervision import UNDER_SNAKEMAKE
+from lifelong.data import catalog, sequences
+from lifelong.params import load
+from lifelong.params.files import Written
+from lifelong.runtime import paths
+from lifelong.runtime.places import RAW, search_directories
+from lifelong.runtime.supervision import UNDER_SNAKEMAKE
 
 ROUNDS = 6
 
@@ -84,11 +85,12 @@ class Folder:
             budget["epochs"] = 2
         (self.path / "params.yaml").write_text(yaml.safe_dump(values))
 
-    def prepare(self, scenario: str) -> None:
-        wanted = load(PARAMS).scenario(scenario)
-        images = self.path / layout.images(wanted.dataset)
-        catalog.prepare(wanted.dataset, None, images, self.path / layout.RAW, catalog.search_directories())
-        scenarios.build(wanted, images, self.path / layout.tasks(scenario))
+    def prepare(self, sequence: str) -> None:
+        wanted = load(PARAMS).sequence(sequence)
+        (dataset,) = wanted.datasets
+        images = self.path / paths.images(dataset)
+        catalog.prepare(dataset, None, images, self.path / RAW, search_directories())
+        sequences.build(wanted, {dataset: images}, self.path / paths.tasks(sequence))
 
     def reports(self, code: str, *arguments: str) -> list[tuple[float, float]]:
         """Seconds from the process's start to each of its reports, and its peak memory by then in MiB."""

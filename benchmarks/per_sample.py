@@ -14,7 +14,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
-from lifelong.methods.anpyc.importance import change
+from lifelong.methods.anpyc.importance import entropy_change
 from lifelong.networks.base import Network
 from lifelong.networks.lenet import LeNet
 
@@ -153,7 +153,7 @@ def importance(network: nn.Sequential, split: Split, batch: int, kind: Kind, way
             sums, moments = (by_loop if way == "loop" else by_vmap)(network, images, kind)
         batches += 1
         for into, parameter, first, second in zip(total, parameters, sums, moments, strict=True):
-            into += change(first * parameter, second * parameter**2 / 2, "plus") if kind is ANPYC else second
+            into += entropy_change(first * parameter, second * parameter**2 / 2, "plus") if kind is ANPYC else second
     count = batches if kind is ANPYC or way == "batch" else len(split)
     return [tensor / count for tensor in total]
 

@@ -169,11 +169,11 @@ def head_rows(shape: Shape, rounds: int) -> list[Row]:
 
 def backbone_rows(rounds: int) -> list[Row]:
     """EfficientNet-Lite0 as features are extracted and as biases are learnt, and the share of a 3x3 convolution's rate."""
-    from lifelong.backbones.biases import BiasedBackbone
-    from lifelong.backbones.fuse import fuse
-    from lifelong.backbones.load import load_backbone
-    from lifelong.backbones.macs import forward_macs
-    from lifelong.config import load
+    from lifelong.networks.backbones.biases import BiasedBackbone
+    from lifelong.networks.backbones.fuse import fuse
+    from lifelong.networks.backbones.load import load_backbone
+    from lifelong.networks.backbones.macs import forward_macs
+    from lifelong.params import load
 
     settings = load(PARAMS).skill.backbones["efficientnet-lite0"]
     network = load_backbone("efficientnet-lite0", settings, Path(), [])

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from common import Row
 
-from lifelong.config.skill import LinearHead
+from lifelong.data.selection import TaskData
 from lifelong.methods.skill.gmmc import fit_clusters
 from lifelong.methods.skill.heads import train_linear
 from lifelong.methods.skill.mahalanobis import draw_samples
-from lifelong.methods.skill.selection import TaskData
 from lifelong.methods.skill.share import tasks_of_agent
+from lifelong.params.skill import LinearHead
 
 
 @dataclass(frozen=True)

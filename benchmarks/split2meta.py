@@ -16,21 +16,21 @@ import click
 import torch
 from common import Row, Times, machine, output_option, quick_option, report, timed, use_one_thread
 
-from lifelong.config.networks import PreActResNetNetwork
-from lifelong.config.schema import Training
-from lifelong.config.split2meta import Dreams, NspSpace, TpnspSpace
 from lifelong.data.tensors import Split
-from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.fit import Fit, Schedule, StepHook
-from lifelong.memory import keep_freed_memory
+from lifelong.methods.split2meta import Dreams, NspSpace, TpnspSpace
 from lifelong.methods.split2meta.dreams import balanced_targets, dream, running_statistics
 from lifelong.methods.split2meta.layers import rows, shared_layers
 from lifelong.methods.split2meta.moments import feature_moments, preference_moments
-from lifelong.methods.split2meta.null_space import Subspace, kept_subspace
+from lifelong.methods.split2meta.null_space import Subspace, find_subspace
 from lifelong.methods.split2meta.projection import ProjectedUpdates
 from lifelong.networks.base import Network
 from lifelong.networks.preact_resnet import build
-from lifelong.progress import Progress
+from lifelong.params.networks import PreActResNetNetwork
+from lifelong.params.schema import Training
+from lifelong.runtime.allocator import keep_freed_memory
+from lifelong.runtime.progress import Progress
+from lifelong.training.checkpoints import Checkpoints
+from lifelong.training.fit import Fit, Schedule, StepHook
 
 SHAPE, CLASSES, BATCH, BATCHES = (3, 32, 32), 10, 32, 4
 
@@ -110,7 +110,7 @@ def main(width: int, quick: bool, output: Path | None) -> None:
         "NSP moments, batch-mean": lambda: feature_moments(network.eval(), split, BATCH, NspSpace(threshold=1e-3)),
         "TPNSP moments, per-batch": preferences,
         "one iteration of 100 dreams": dreamt,
-        "eigen-decompositions of all layers": lambda: [kept_subspace(m, "energy", 1e-3) for m in moments.values()],
+        "eigen-decompositions of all layers": lambda: [find_subspace(m, "energy", 1e-3) for m in moments.values()],
     }
     plain, *others = actions
     times = Times({name: timed(action) for name, action in actions.items()}, 1 if quick else 7)

@@ -31,11 +31,11 @@ from common import (
     use_one_thread,
 )
 
-from lifelong.cli_options import device_option
+from lifelong.cli.options import device_option
 from lifelong.data.tensors import Split
-from lifelong.device import computing_on, description
-from lifelong.learning.fit import Fit
-from lifelong.learning.stacked_fit import StackedFit
+from lifelong.runtime.device import computing_on, describe_device
+from lifelong.training.fit import Fit
+from lifelong.training.stacked_fit import StackedFit
 
 SEEDS = (3, 10)
 
@@ -82,7 +82,7 @@ def main(quick: bool, device: str, output: Path | None) -> None:
     use_one_thread()
     where = machine()
     with computing_on(device):
-        if found := description():
+        if found := describe_device():
             where["device"] = found
         report(output, quick, where, list(rows(quick)))
 

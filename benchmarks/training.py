@@ -45,9 +45,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
-from lifelong.learning.penalties import QuadraticPenalty
 from lifelong.networks.base import shared_names
 from lifelong.networks.mlp import Mlp
+from lifelong.training.penalties import QuadraticPenalty
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from lifelong.supervision import end_with_parent
-from lifelong.warm.client import run_warm
+from lifelong.runtime.supervision import end_with_parent
+from lifelong.runtime.warm.client import run_warm
 
 
 def main() -> None:
     end_with_parent()
-    status = run_warm(sys.argv[1:])
+    status = run_warm(sys.argv[1:], "lifelong.cli.warm:warm_up")
     if status is not None:
         sys.exit(status)
     from lifelong.cli import main as command

@@ -4,17 +4,38 @@ GPU = int(config.get("gpu", 0))
 DEVICE = "cuda" if GPU else "cpu"
 
 
+def depends(kind, *wildcards):
+    """The fingerprint of a job of this kind about what the wildcards name."""
+    return lambda w: stages.job_fingerprint(SETTINGS, kind, *(getattr(w, name) for name in wildcards))
+
+
+def needs(kind):
+    """What a job of this kind asks of the machine."""
+    job = stages.JOBS[kind]
+    return {"mem_mb": job.memory} | ({"gpu": GPU, "device": DEVICE} if job.device else {})
+
+
 def trained_together():
     """Patterns of experiments whose seeds a GPU trains in one job, by these seeds; and of those left."""
     groups = {}
     for name, experiment in SETTINGS.experiments.items():
-        if GPU and len(experiment.seeds) > 1 and experiment.network.kind == "mlp":
+        if GPU and len(experiment.seeds) > 1 and layers_kind(experiment.network) == "mlp":
             groups.setdefault(" ".join(map(str, experiment.seeds)), []).append(name)
-    left = "".join(rf"(?!(?:{'|'.join(names)})/)" for names in groups.values()) + r"[\w-]+"
-    return {seeds: "|".join(names) for seeds, names in groups.items()}, left
+    patterns = {seeds: "|".join(map(re.escape, names)) for seeds, names in groups.items()}
+    left = "".join(rf"(?!(?:{pattern})/)" for pattern in patterns.values()) + NAME_PATTERN
+    return patterns, left
 
 
 TOGETHER, ALONE = trained_together()
+
+
+def learnt_from(experiment, tasks, splits):
+    """Images or features of the tasks. A tasks file stands for its images; nothing else stands for features.
+
+    (Snakemake would not see that a job's parameters changed whose `ancient` input another job makes anew.)
+    """
+    found = graph.source_files(experiment, tasks, splits)
+    return found if experiment.features_of else [ancient(path) for path in found]
 
 
 def stage_inputs(stage, seeds):
@@ -22,31 +43,40 @@ def stage_inputs(stage, seeds):
 
     def inputs(w):
         experiment = SETTINGS.experiment(w.experiment)
-        found = [ancient(layout.images(experiment.scenario.dataset)), layout.tasks(experiment.scenario_name)]
-        found += [layout.chosen(w.experiment)] if experiment.grid else []
+        learnt = range(experiment.count) if experiment.method.joint else [int(w.task)]
+        found = learnt_from(experiment, learnt, ["train"])
+        found.append(paths.tasks(experiment.sequence_name))
+        found += [paths.chosen(w.experiment)] if experiment.grid else []
         for seed in seeds.format(**w).split():
             args = (experiment, int(seed), int(w.task), stage)
-            found += [path for path in (stages.input_state(*args), stages.earlier_state(*args)) if path]
+            found += [path for path in (graph.input_state(*args), graph.earlier_state(*args)) if path]
         return found
 
     return inputs
 
 
+def evaluation_data(w):
+    """Test and validation images of all tasks."""
+    experiment = SETTINGS.experiment(w.experiment)
+    sources = learnt_from(experiment, range(experiment.count), ["train", "test"])
+    return [*sources, paths.tasks(experiment.sequence_name)]
+
+
 def final_states(w):
     """What each task of a seed leaves."""
     experiment = SETTINGS.experiment(w.experiment)
-    return [stages.final_state(experiment, int(w.seed), task) for task in experiment.tasks]
+    return [graph.final_state(experiment, int(w.seed), task) for task in experiment.tasks]
 
 
 def scores_of(name, seeds):
-    return [layout.scores(name, seed) for seed in seeds]
+    return [paths.scores(name, seed) for seed in seeds]
 
 
 def summary_inputs(w):
     """The scores of every seed, and those of the joint learner they are held against."""
     experiment = SETTINGS.experiment(w.experiment)
     joint = scores_of(experiment.joint, experiment.seeds) if experiment.joint else []
-    choice = [layout.chosen(w.experiment)] if experiment.grid else []
+    choice = [paths.chosen(w.experiment)] if experiment.grid else []
     return scores_of(experiment.name, experiment.seeds) + joint + choice
 
 
@@ -55,11 +85,11 @@ def report_targets(section):
     targets = []
     for name in SETTINGS.sections()[section]:
         wanted = SETTINGS.report(name)
-        targets.append(layout.report(name, "md"))
+        targets.append(paths.report(name, "md"))
         if {"summary", "scores"} & set(wanted.kind.needs):
-            targets += [layout.tracked(experiment) for experiment in wanted.all_experiments()]
+            targets += [paths.tracked(experiment) for experiment in wanted.all_experiments()]
         collective = getattr(wanted.options, "collective", None)
-        targets += [layout.tracked_collective(collective), *collective_evidence(collective)] if collective else []
+        targets += [paths.tracked_collective(collective), *collective_evidence(collective)] if collective else []
     return targets
 
 
@@ -76,56 +106,30 @@ def report_inputs(w):
             "last-state": experiment.tasks[-1:],
         }
         if "summary" in needs:
-            found.append(layout.summary(name))
-            found += [layout.chosen(name)] if experiment.grid else []
+            found.append(paths.summary(name))
+            found += [paths.chosen(name)] if experiment.grid else []
         if "scores" in needs:
             found += scores_of(name, experiment.seeds)
         for need in needs:
-            found += [stages.final_state(experiment, s, t) for s in experiment.seeds for t in tasks.get(need, ())]
+            found += [graph.final_state(experiment, s, t) for s in experiment.seeds for t in tasks.get(need, ())]
         if "data" in needs:
             found += [
-                layout.images(experiment.scenario.dataset),
-                layout.tasks(experiment.scenario_name),
+                *graph.source_files(experiment, range(experiment.count), ["train"]),
+                paths.tasks(experiment.sequence_name),
             ]
     if "section" in needs:
         for name in SETTINGS.sections()[wanted.section]:
             other = SETTINGS.report(name)
             if other.kind_name != wanted.kind_name:
-                found += [layout.report(name, suffix) for suffix in ("md", *other.kind.writes)]
-    for learner in getattr(wanted.options, "learners", {}).values():
-        seeds = SETTINGS.segmentation_learner(learner).all_seeds()
-        found += [layout.segmentation_scores(learner, seed) for seed in seeds]
+                found += [paths.report(name, suffix) for suffix in ("md", *other.kind.writes)]
     collective = getattr(wanted.options, "collective", None)
     found += collective_evidence(collective) if collective else []
-    found += collective_baselines(collective) if "baselines" in needs else []
     return list(dict.fromkeys(found))
 
 
 def reports_of_kind(kind):
     """A pattern of the names of a kind's reports; one that nothing matches when there is none."""
-    return "|".join(name for name, one in SETTINGS.reports.items() if one.kind_name == kind) or "(?!)"
-
-
-def segmentation_inputs(stage):
-    """Images, and the states that a stage of segmentation starts from and adds to."""
-
-    def inputs(w):
-        args = (SETTINGS, w.learner, int(w.seed), int(w.step), stage)
-        states = [stages.segmentation_input(*args), stages.segmentation_earlier(*args)]
-        return [segmentation_data(w), *(path for path in states if path)]
-
-    return inputs
-
-
-def segmentation_data(w):
-    steps = SETTINGS.segmentation.steps[SETTINGS.segmentation_learner(w.learner).steps]
-    return layout.segmentation_images(steps.data)
-
-
-def segmentation_finals(w):
-    """What each step of a seed leaves."""
-    steps = range(len(SETTINGS.segmentation_sizes(w.learner)))
-    return [stages.segmentation_final(SETTINGS, w.learner, int(w.seed), step) for step in steps]
+    return "|".join(re.escape(name) for name, one in SETTINGS.reports.items() if one.kind_name == kind) or "(?!)"
 
 
 def collective_tasks(w):
@@ -138,19 +142,7 @@ def skill_features(collective, splits, tasks=None):
     tier = SETTINGS.skill.sequences[wanted.sequence].tier
     entries = SETTINGS.skill.tasks(wanted.sequence)
     datasets = dict.fromkeys(entry.dataset for entry in (entries if tasks is None else [entries[t] for t in tasks]))
-    return [layout.features(wanted.backbone, tier, dataset, split) for dataset in datasets for split in splits]
-
-
-def trains_backbone(collective):
-    return SETTINGS.skill.collective(collective).baselines.network == "backbone"
-
-
-def baseline_data(collective):
-    """What baselines of a collective learn from: features, or images where they train the backbone."""
-    if not trains_backbone(collective):
-        return skill_features(collective, ["train", "test"])
-    entries = SETTINGS.skill.tasks(SETTINGS.skill.collective(collective).sequence)
-    return [layout.images(dataset) for dataset in dict.fromkeys(entry.dataset for entry in entries)]
+    return [paths.features(wanted.backbone, tier, dataset, split) for dataset in datasets for split in splits]
 
 
 def task_dataset(w):
@@ -161,28 +153,22 @@ def task_dataset(w):
 def collective_packets(collective, seed):
     wanted = SETTINGS.skill.collective(collective)
     tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
-    return [layout.packet(collective, seed, task, variant) for task in tasks for variant in wanted.variants]
-
-
-def collective_baselines(collective):
-    wanted = SETTINGS.skill.collective(collective)
-    learners = wanted.baselines.learners if wanted.baselines else []
-    return [layout.baseline(collective, seed, label) for seed in range(wanted.seeds) for label in learners]
+    return [paths.packet(collective, seed, task, variant) for task in tasks for variant in wanted.variants]
 
 
 def collective_evidence(collective):
     """What a report on a collective reads: scores and banks of every seed, and how long the tasks took."""
     wanted = SETTINGS.skill.collective(collective)
     tasks = range(len(SETTINGS.skill.tasks(wanted.sequence)))
-    biased = stages.biased_heads(wanted)
+    biased = graph.biased_heads(wanted)
     found = []
     for seed in range(wanted.seeds):
-        found += [layout.collective_scores(collective, seed), layout.collective_predictions(collective, seed)]
-        found += [layout.bank(collective, seed, n, agent) for n in wanted.agents for agent in range(n)]
-        found += [layout.taught_times(collective, seed, task) for task in tasks]
-        found += [layout.biased_times(collective, seed, task, head) for task in tasks for head in biased]
-        found += [layout.reused(collective, seed)] if wanted.reuse else []
+        found += [paths.collective_scores(collective, seed), paths.collective_predictions(collective, seed)]
+        found += [paths.bank(collective, seed, n, agent) for n in wanted.agents for agent in range(n)]
+        found += [paths.taught_times(collective, seed, task) for task in tasks]
+        found += [paths.biased_times(collective, seed, task, head) for task in tasks for head in biased]
+        found += [paths.reused(collective, seed)] if wanted.reuse else []
         if wanted.head2toe:
-            found += [layout.biased_predictions(collective, seed, t, wanted.head2toe.head) for t in tasks]
-            found += [layout.head2toe(collective, seed, t) for t in tasks]
+            found += [paths.biased_predictions(collective, seed, t, wanted.head2toe.head) for t in tasks]
+            found += [paths.head2toe(collective, seed, t) for t in tasks]
     return found

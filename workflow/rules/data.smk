@@ -1,11 +1,11 @@
-# Images: found, verified, decoded. Tasks: a data set cut into a sequence.
+# Images: found, verified, decoded. Tasks: data sets cut into a sequence.
 
 
 rule images:
     output:
-        layout.images("{dataset}"),
+        paths.images("{dataset}"),
     params:
-        fingerprint=lambda w: stages.images_fingerprint(SETTINGS, w.dataset),
+        fingerprint=depends("images", "dataset"),
     log:
         "logs/images/{dataset}.log",
     conda:
@@ -16,14 +16,14 @@ rule images:
 
 rule tasks:
     input:
-        images=lambda w: layout.images(SETTINGS.scenario(w.scenario).dataset),
+        images=lambda w: [paths.images(name) for name in SETTINGS.sequence_datasets(w.sequence)],
     output:
-        layout.tasks("{scenario}"),
+        paths.tasks("{sequence}"),
     params:
-        fingerprint=lambda w: stages.tasks_fingerprint(SETTINGS.scenario(w.scenario)),
+        fingerprint=depends("tasks", "sequence"),
     log:
-        "logs/tasks/{scenario}.log",
+        "logs/tasks/{sequence}.log",
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong tasks {wildcards.scenario} > {log} 2>&1"
+        "exec lifelong tasks {wildcards.sequence} > {log} 2>&1"

@@ -5,9 +5,9 @@ rule summarise:
     input:
         summary_inputs,
     output:
-        layout.summary("{experiment}"),
+        paths.summary("{experiment}"),
     params:
-        fingerprint=lambda w: stages.summary_fingerprint(SETTINGS.experiment(w.experiment)),
+        fingerprint=depends("summarise", "experiment"),
     log:
         "logs/{experiment}/summarise.log",
     conda:
@@ -25,13 +25,13 @@ for kind, made in REPORT_KINDS.items():
             report_inputs,
         output:
             markdown=report(
-                layout.report("{report}", "md"),
+                paths.report("{report}", "md"),
                 caption="../report/report.rst",
                 category="Reports",
             ),
-            others=[layout.report("{report}", suffix) for suffix in made.writes],
+            others=[paths.report("{report}", suffix) for suffix in made.writes],
         params:
-            fingerprint=lambda w: stages.report_fingerprint(SETTINGS.report(w.report)),
+            fingerprint=depends("report", "report"),
         wildcard_constraints:
             report=reports_of_kind(kind),
         log:
@@ -44,13 +44,13 @@ for kind, made in REPORT_KINDS.items():
 
 rule track:
     input:
-        lambda w: layout.summary(w.experiment),
+        lambda w: paths.summary(w.experiment),
         lambda w: scores_of(w.experiment, SETTINGS.experiment(w.experiment).seeds),
     output:
-        layout.tracked("{experiment}"),
+        paths.tracked("{experiment}"),
     params:
         uri=public_uri(SETTINGS.tracked_at()),
-        fingerprint=stages.tracking_fingerprint(),
+        fingerprint=depends("track", "experiment"),
     log:
         "logs/{experiment}/track.log",
     conda:

@@ -2,7 +2,7 @@
 
 for seeds in ["{seed}", *TOGETHER]:
 
-    for stage, stage_kind in STAGES.items():
+    for stage, stage_kind in SETTINGS.stages().items():
 
         rule:
             name:
@@ -10,9 +10,9 @@ for seeds in ["{seed}", *TOGETHER]:
             input:
                 stage_inputs(stage, seeds),
             output:
-                state=[layout.state("{experiment}", seed, "{task}", stage) for seed in seeds.split()],
+                state=[paths.state("{experiment}", seed, "{task}", stage) for seed in seeds.split()],
                 curve=[
-                    layout.curve(layout.state("{experiment}", seed, "{task}", stage))
+                    paths.curve(paths.state("{experiment}", seed, "{task}", stage))
                     for seed in seeds.split()
                     if stage_kind.trains
                 ],
@@ -21,12 +21,10 @@ for seeds in ["{seed}", *TOGETHER]:
             params:
                 stage=stage,
                 seeds=" ".join(f"--seed {seed}" for seed in seeds.split()),
-                fingerprint=lambda w: stages.stage_fingerprint(SETTINGS.experiment(w.experiment)),
+                fingerprint=lambda w, stage=stage: stages.stage_fingerprint(SETTINGS.experiment(w.experiment), stage),
             threads: 1
             resources:
-                gpu=GPU,
-                device=DEVICE,
-                mem_mb=1500,
+                **needs("stage"),
             log:
                 f"logs/{{experiment}}/seed-{'-'.join(seeds.split())}/task-{{task}}/{stage}.log",
             conda:
@@ -38,19 +36,16 @@ for seeds in ["{seed}", *TOGETHER]:
 
 rule evaluate:
     input:
-        lambda w: ancient(layout.images(SETTINGS.experiment(w.experiment).scenario.dataset)),
-        lambda w: layout.tasks(SETTINGS.experiment(w.experiment).scenario_name),
+        evaluation_data,
         final_states,
     output:
-        scores=layout.scores("{experiment}", "{seed}"),
-        predictions=layout.predictions("{experiment}", "{seed}"),
+        scores=paths.scores("{experiment}", "{seed}"),
+        predictions=paths.predictions("{experiment}", "{seed}"),
     params:
-        fingerprint=lambda w: stages.scores_fingerprint(SETTINGS.experiment(w.experiment)),
+        fingerprint=depends("evaluate", "experiment"),
     threads: 1
     resources:
-        gpu=GPU,
-        device=DEVICE,
-        mem_mb=1500,
+        **needs("evaluate"),
     log:
         "logs/{experiment}/seed-{seed}/evaluate.log",
     conda:
@@ -62,11 +57,11 @@ rule evaluate:
 
 rule choose:
     input:
-        lambda w: [layout.summary(name) for name in SETTINGS.experiment(w.experiment).candidates],
+        lambda w: [paths.summary(name) for name in SETTINGS.experiment(w.experiment).candidates],
     output:
-        layout.chosen("{experiment}"),
+        paths.chosen("{experiment}"),
     params:
-        fingerprint=lambda w: stages.choice_fingerprint(SETTINGS.experiment(w.experiment)),
+        fingerprint=depends("choose", "experiment"),
     log:
         "logs/{experiment}/choose.log",
     conda:

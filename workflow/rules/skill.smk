@@ -2,27 +2,24 @@
 
 
 wildcard_constraints:
-    backbone=r"[\w-]+",
-    tier=r"[\w-]+",
-    collective=r"[\w-]+",
-    head=r"[\w-]+",
+    backbone=NAME_PATTERN,
+    tier=NAME_PATTERN,
+    collective=NAME_PATTERN,
+    head=NAME_PATTERN,
     agents=r"\d+",
     agent=r"\d+",
-    learner=r"[\w-]+",
 
 
 rule skill_features:
     input:
-        layout.images("{dataset}"),
+        paths.images("{dataset}"),
     output:
-        [layout.features("{backbone}", "{tier}", "{dataset}", split) for split in ("train", "test")],
+        [paths.features("{backbone}", "{tier}", "{dataset}", split) for split in ("train", "test")],
     params:
-        fingerprint=lambda w: stages.features_fingerprint(SETTINGS, w.backbone, w.tier),
+        fingerprint=depends("features", "backbone", "tier"),
     threads: 1
     resources:
-        gpu=GPU,
-        device=DEVICE,
-        mem_mb=3000,
+        **needs("features"),
     log:
         "logs/skill/features/{backbone}/{tier}/{dataset}.log",
     conda:
@@ -34,15 +31,15 @@ rule skill_features:
 
 rule skill_teach:
     input:
-        lambda w: skill_features(w.collective, stages.splits_taught(SETTINGS.skill, w.collective), [int(w.task)]),
+        lambda w: skill_features(w.collective, graph.splits_taught(SETTINGS.skill, w.collective), [int(w.task)]),
     output:
-        layout.taught("{collective}", "{seed}", "{task}"),
-        layout.taught_times("{collective}", "{seed}", "{task}"),
+        paths.taught("{collective}", "{seed}", "{task}"),
+        paths.taught_times("{collective}", "{seed}", "{task}"),
     params:
-        fingerprint=lambda w: stages.teaching_fingerprint(SETTINGS.skill, w.collective),
+        fingerprint=depends("teach", "collective"),
     threads: 1
     resources:
-        mem_mb=2000,
+        **needs("teach"),
     log:
         "logs/skill/{collective}/seed-{seed}/task-{task}/teach.log",
     conda:
@@ -54,18 +51,16 @@ rule skill_teach:
 
 rule skill_teach_biased:
     input:
-        images=lambda w: layout.images(task_dataset(w)),
+        images=lambda w: paths.images(task_dataset(w)),
         features=lambda w: skill_features(w.collective, ["train"], [int(w.task)]),
     output:
-        layout.biased("{collective}", "{seed}", "{task}", "{head}"),
-        layout.biased_times("{collective}", "{seed}", "{task}", "{head}"),
+        paths.biased("{collective}", "{seed}", "{task}", "{head}"),
+        paths.biased_times("{collective}", "{seed}", "{task}", "{head}"),
     params:
-        fingerprint=lambda w: stages.biased_fingerprint(SETTINGS.skill, w.collective, w.head),
+        fingerprint=depends("teach-biased", "collective", "head"),
     threads: 1
     resources:
-        gpu=GPU,
-        device=DEVICE,
-        mem_mb=3000,
+        **needs("teach-biased"),
     log:
         "logs/skill/{collective}/seed-{seed}/task-{task}/teach-{head}.log",
     conda:
@@ -77,17 +72,17 @@ rule skill_teach_biased:
 
 rule skill_head2toe:
     input:
-        images=lambda w: layout.images(task_dataset(w)),
-        biased=lambda w: layout.biased(
+        images=lambda w: paths.images(task_dataset(w)),
+        biased=lambda w: paths.biased(
             w.collective, w.seed, w.task, SETTINGS.skill.collective(w.collective).head2toe.head
         ),
     output:
-        layout.head2toe("{collective}", "{seed}", "{task}"),
+        paths.head2toe("{collective}", "{seed}", "{task}"),
     params:
-        fingerprint=lambda w: stages.head2toe_fingerprint(SETTINGS.skill, w.collective),
+        fingerprint=depends("head2toe", "collective"),
     threads: 1
     resources:
-        mem_mb=3000,
+        **needs("head2toe"),
     log:
         "logs/skill/{collective}/seed-{seed}/task-{task}/head2toe.log",
     conda:
@@ -104,13 +99,13 @@ for collective, wanted in SETTINGS.skill.collectives.items():
         name:
             f"skill_pack_{collective.replace('-', '_')}"
         input:
-            taught=layout.taught(collective, "{seed}", "{task}"),
-            biased=[layout.biased(collective, "{seed}", "{task}", head) for head in stages.biased_heads(wanted)],
+            taught=paths.taught(collective, "{seed}", "{task}"),
+            biased=[paths.biased(collective, "{seed}", "{task}", head) for head in graph.biased_heads(wanted)],
         output:
-            [layout.packet(collective, "{seed}", "{task}", variant) for variant in wanted.variants],
+            [paths.packet(collective, "{seed}", "{task}", variant) for variant in wanted.variants],
         params:
             collective=collective,
-            fingerprint=stages.packing_fingerprint(wanted),
+            fingerprint=stages.job_fingerprint(SETTINGS, "pack", collective),
         log:
             f"logs/skill/{collective}/seed-{{seed}}/task-{{task}}/pack.log",
         conda:
@@ -118,25 +113,23 @@ for collective, wanted in SETTINGS.skill.collectives.items():
         shell:
             "exec lifelong skill pack {params.collective} --seed {wildcards.seed} --task {wildcards.task} > {log} 2>&1"
 
-    for head in stages.biased_heads(wanted):
+    for head in graph.biased_heads(wanted):
 
         rule:
             name:
                 f"skill_judge_{collective}_{head}".replace("-", "_")
             input:
-                images=[layout.images(entry.dataset) for entry in SETTINGS.skill.tasks(wanted.sequence)],
-                heads=[layout.biased(collective, "{seed}", task, head) for task in tasks],
+                images=[paths.images(entry.dataset) for entry in SETTINGS.skill.tasks(wanted.sequence)],
+                heads=[paths.biased(collective, "{seed}", task, head) for task in tasks],
             output:
-                [layout.biased_predictions(collective, "{seed}", task, head) for task in tasks],
+                [paths.biased_predictions(collective, "{seed}", task, head) for task in tasks],
             params:
                 collective=collective,
                 head=head,
-                fingerprint=stages.biased_fingerprint(SETTINGS.skill, collective, head),
+                fingerprint=stages.job_fingerprint(SETTINGS, "judge-biased", collective, head),
             threads: 1
             resources:
-                gpu=GPU,
-                device=DEVICE,
-                mem_mb=3000,
+                **needs("judge-biased"),
             log:
                 f"logs/skill/{collective}/seed-{{seed}}/judge-{head}.log",
             conda:
@@ -151,9 +144,9 @@ rule skill_receive:
         packets=lambda w: collective_packets(w.collective, w.seed),
         features=lambda w: skill_features(w.collective, ["train"]),
     output:
-        layout.bank("{collective}", "{seed}", "{agents}", "{agent}"),
+        paths.bank("{collective}", "{seed}", "{agents}", "{agent}"),
     params:
-        fingerprint=lambda w: stages.receiving_fingerprint(SETTINGS.skill, w.collective),
+        fingerprint=depends("receive", "collective"),
     log:
         "logs/skill/{collective}/seed-{seed}/agents-{agents}/agent-{agent}.log",
     conda:
@@ -163,39 +156,18 @@ rule skill_receive:
         " --agent {wildcards.agent} > {log} 2>&1"
 
 
-rule skill_baseline:
-    input:
-        lambda w: baseline_data(w.collective),
-    output:
-        layout.baseline("{collective}", "{seed}", "{learner}"),
-    params:
-        fingerprint=lambda w: stages.baseline_fingerprint(SETTINGS.skill, w.collective, w.learner),
-    threads: 1
-    resources:
-        gpu=GPU,
-        device=DEVICE,
-        mem_mb=lambda w: 6000 if trains_backbone(w.collective) else 2000,
-    log:
-        "logs/skill/{collective}/seed-{seed}/baselines/{learner}.log",
-    conda:
-        "../envs/lifelong.yaml"
-    shell:
-        "exec lifelong skill baseline {wildcards.collective} --seed {wildcards.seed} --learner {wildcards.learner}"
-        " --threads {threads} --device {resources.device} > {log} 2>&1"
-
-
 rule skill_reuse:
     input:
         packets=lambda w: collective_packets(w.collective, w.seed),
-        predictions=layout.collective_predictions("{collective}", "{seed}"),
+        predictions=paths.collective_predictions("{collective}", "{seed}"),
         features=lambda w: skill_features(w.collective, ["train", "test"]),
     output:
-        layout.reused("{collective}", "{seed}"),
+        paths.reused("{collective}", "{seed}"),
     params:
-        fingerprint=lambda w: stages.reuse_fingerprint(SETTINGS.skill, w.collective),
+        fingerprint=depends("reuse", "collective"),
     threads: 1
     resources:
-        mem_mb=3000,
+        **needs("reuse"),
     log:
         "logs/skill/{collective}/seed-{seed}/reuse.log",
     conda:
@@ -206,12 +178,12 @@ rule skill_reuse:
 
 rule skill_track:
     input:
-        lambda w: collective_evidence(w.collective) + collective_baselines(w.collective),
+        lambda w: collective_evidence(w.collective),
     output:
-        layout.tracked_collective("{collective}"),
+        paths.tracked_collective("{collective}"),
     params:
         uri=public_uri(SETTINGS.tracked_at()),
-        fingerprint=lambda w: stages.collective_tracking_fingerprint(SETTINGS.skill, w.collective),
+        fingerprint=depends("track-collective", "collective"),
     log:
         "logs/skill/{collective}/track.log",
     conda:
@@ -225,18 +197,18 @@ rule skill_evaluate:
         packets=lambda w: collective_packets(w.collective, w.seed),
         features=lambda w: skill_features(w.collective, ["train", "test"]),
         judged=lambda w: [
-            layout.biased_predictions(w.collective, w.seed, task, head)
+            paths.biased_predictions(w.collective, w.seed, task, head)
             for task in collective_tasks(w)
-            for head in stages.biased_heads(SETTINGS.skill.collective(w.collective))
+            for head in graph.biased_heads(SETTINGS.skill.collective(w.collective))
         ],
     output:
-        layout.collective_scores("{collective}", "{seed}"),
-        layout.collective_predictions("{collective}", "{seed}"),
+        paths.collective_scores("{collective}", "{seed}"),
+        paths.collective_predictions("{collective}", "{seed}"),
     params:
-        fingerprint=lambda w: stages.routing_fingerprint(SETTINGS.skill, w.collective),
+        fingerprint=depends("route", "collective"),
     threads: 1
     resources:
-        mem_mb=4000,
+        **needs("route"),
     log:
         "logs/skill/{collective}/seed-{seed}/evaluate.log",
     conda:

@@ -21,7 +21,7 @@ def textures(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
     return drawn.repeat(SQUARE, 2).repeat(SQUARE, 3)[:, :, :height, :width]
 
 
-def on_backgrounds(images: np.ndarray, chosen: np.ndarray, kind: Backgrounds, test: bool) -> np.ndarray:
+def put_on_backgrounds(images: np.ndarray, chosen: np.ndarray, kind: Backgrounds, test: bool) -> np.ndarray:
     """The chosen images uint8 [n, C, H, W] over a background, pixel by pixel the brighter of the two.
 
     `distinct`: each image has its own. `shared`: all training images have the same one, and test images their own as in

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.artifacts import write_tensors
 from lifelong.data import cifar, idx
 from lifelong.data.folder import FolderSource, read_folder
 from lifelong.data.images import Images
-from lifelong.errors import UserError, did_you_mean
+from lifelong.runtime.artifacts import write_tensors
+from lifelong.runtime.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,6 @@ BUILT_IN: tuple[str, ...] = ("digits", *PUBLISHED)
 
 _OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
 _DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte
-
-
-def search_directories() -> list[Path]:
-    """The directories of LIFELONG_DATA; UserError where one does not exist."""
-    directories = [Path(entry) for entry in os.environ.get("LIFELONG_DATA", "").split(os.pathsep) if entry]
-    for directory in directories:
-        if not directory.is_dir():
-            raise UserError(
-                f"LIFELONG_DATA: no such directory: {directory}; expected directories separated by {os.pathsep!r}"
-            )
-    return directories
 
 
 def prepare(name: str, folder: FolderSource | None, output: Path, raw: Path, search: Sequence[Path]) -> None:
@@ -207,16 +196,16 @@ def _verified(name: str, path: Path, file: str, checksum: Checksum) -> bytes:
     md5 = _md5(content)
     if md5 == checksum.md5:
         return content
-    found = f"found {len(content)} bytes with md5 {md5}{_other_owner(md5)}"
+    result = f"found {len(content)} bytes with md5 {md5}{_other_owner(md5)}"
     if checksum.records is None:
-        raise UserError(f"{path}: {found}; {expected}; {remedy}")
+        raise UserError(f"{path}: {result}; {expected}; {remedy}")
     expected += f" or, in any order, records with digest {checksum.records}"
     try:
         records = cifar.records_digest(content)
     except ValueError as error:
-        raise UserError(f"{path}: {found}, {error}; {expected}; {remedy}") from None
+        raise UserError(f"{path}: {result}, {error}; {expected}; {remedy}") from None
     if records != checksum.records:
-        raise UserError(f"{path}: {found}, records with digest {records}; {expected}; {remedy}")
+        raise UserError(f"{path}: {result}, records with digest {records}; {expected}; {remedy}")
     return content
 
 

@@ -26,9 +26,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from lifelong.artifacts import file_digest
 from lifelong.data.images import Images
-from lifelong.errors import UserError
+from lifelong.runtime.artifacts import file_digest
+from lifelong.runtime.errors import UserError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _TEST_NAMES = ("test", "val", "valid", "validation")
@@ -60,8 +60,8 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
     """
     path = locate(name, source.path, raw, search)
     _check_sha256(path, source.sha256)
-    with opened(path) as files:
-        files = without_enclosing_folder(files)
+    with open_files(path) as files:
+        files = strip_enclosing_folder(files)
         readable_names = _words(path, files.pop(_WORDS, None))
         splits = _splits(path, files)
         _check_test_fraction(name, path, splits, source.test_fraction)
@@ -100,15 +100,15 @@ def _check_sha256(path: Path, expected: str | None) -> None:
         return
     if path.is_dir():
         raise UserError(f"{path}: a directory, where sha256 is given, which only a tar can have; remove sha256")
-    found = file_digest(path)
-    if found != expected.lower():
+    result = file_digest(path)
+    if result != expected.lower():
         raise UserError(
-            f"{path}: found sha256 {found}; expected {expected}; fetch the tar again, or correct sha256 if it is right"
+            f"{path}: found sha256 {result}; expected {expected}; fetch the tar again, or correct sha256 if it is right"
         )
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Files]:
+def open_files(path: Path) -> Iterator[Files]:
     """The files of a directory or tar, by the parts of their paths, each as what reads it.
 
     Raises:
@@ -177,7 +177,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return handle.read()
 
 
-def without_enclosing_folder(files: Files) -> Files:
+def strip_enclosing_folder(files: Files) -> Files:
     """The same without the one folder that all of a tar may lie in."""
     tops = {parts[0] for parts in files}
     if len(tops) != 1 or tops & {"train", *_TEST_NAMES} or max(map(len, files)) < 3:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from lifelong.artifacts import read_tensors
-from lifelong.data.backgrounds import Backgrounds, on_backgrounds
-from lifelong.data.scenarios import task_key
-from lifelong.device import placed
-from lifelong.errors import UserError
+from lifelong.data.backgrounds import Backgrounds, put_on_backgrounds
+from lifelong.data.dense import VOID
+from lifelong.data.sequences import task_key
+from lifelong.runtime.artifacts import read_info, read_tensors
+from lifelong.runtime.device import to_device
+from lifelong.runtime.errors import UserError
+
+KINDS = ("images", "features", "dense")
+"""Kinds of files that tasks are cut from."""
+
+CHUNK = 64
+"""Images that are resized together."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [n, C, H, W] and targets int64 [n]: the label within the task."""
+    """Images uint8 [n, C, H, W] and targets int64 [n]: the label within the task; of dense tasks uint8 [n, H, W]."""
 
     images: Tensor
     targets: Tensor
@@ -29,6 +38,14 @@ class Split:
     def batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """The chosen images as float32 in [0, 1], and their targets."""
         return as_float(self.images.index_select(0, chosen)), self.targets.index_select(0, chosen)
+
+
+@dataclass(frozen=True)
+class Features(Split):
+    """Features float32 [n, d] of a frozen backbone in the place of the images; a batch is drawn as it is."""
+
+    def batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        return self.images.index_select(0, chosen), self.targets.index_select(0, chosen)
 
 
 @dataclass(frozen=True)
@@ -45,59 +62,96 @@ def as_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
-def load_task(images_file: Path, tasks_file: Path, task: int) -> Task:
-    """The training and validation images of a task. Test images are not here: only evaluation may read them."""
-    keys = [task_key(task, part) for part in ("train", "validation", "classes")]
-    index, permutation, backgrounds = _indices(images_file, tasks_file, task, keys)
-    images, _ = read_tensors(images_file, "images", ["train_images", "train_labels"])
-    classes = index[keys[2]]
-    train, validation = (
-        _split(
-            _picked(images["train_images"], index[key], backgrounds),
-            images["train_labels"][index[key]],
-            classes,
-            permutation,
-        )
-        for key in keys[:2]
-    )
-    return Task(task, train, validation, placed(classes))
+def load_task(source: Path, tasks_file: Path, task: int, shape: Sequence[int] | None = None, crop: float = 1.0) -> Task:
+    """The training and validation images of a task. Test images are not here: only evaluation may read them.
+
+    `source` holds the images of the task's data set, or their features. Images are brought to `shape` [C, H, W], if given,
+    the middle cut out of shape / crop.
+    """
+    cut = _Cut.read(source, tasks_file, task, ("train", "validation", "classes"))
+    train, validation = (cut.split(source, "train", part, shape, crop) for part in ("train", "validation"))
+    return Task(task, train, validation, to_device(cut.arrays["classes"]))
 
 
-def load_test(images_file: Path, tasks_file: Path, task: int) -> Split:
-    """The test images of a task."""
-    keys = [task_key(task, part) for part in ("test", "classes")]
-    index, permutation, backgrounds = _indices(images_file, tasks_file, task, keys)
-    images, _ = read_tensors(images_file, "images", ["test_images", "test_labels"])
-    chosen, classes = index[keys[0]], index[keys[1]]
-    picked = _picked(images["test_images"], chosen, backgrounds, test=True)
-    return _split(picked, images["test_labels"][chosen], classes, permutation)
+def load_test(source: Path, tasks_file: Path, task: int, shape: Sequence[int] | None = None, crop: float = 1.0) -> Split:
+    """The test images of a task; of a dense one with the labels of all classes."""
+    return _Cut.read(source, tasks_file, task, ("test", "classes")).split(source, "test", "test", shape, crop)
 
 
-def _indices(
-    images_file: Path, tasks_file: Path, task: int, keys: list[str]
-) -> tuple[dict, Tensor | None, Backgrounds | None]:
-    arrays, info = read_tensors(tasks_file, "tasks")
-    if not 0 <= task < info["tasks"]:
-        raise UserError(f"{tasks_file}: has tasks 0 to {info['tasks'] - 1}; found task {task}")
-    _, images_info = read_tensors(images_file, "images", [])
-    if images_info["content"] != info["content"]:
-        raise UserError(
-            f"{tasks_file}: was cut from images of content {info['content'][:12]}; found {images_info['content'][:12]} "
-            f"in {images_file}: delete the tasks file and run snakemake again"
-        )
-    order = arrays.get(task_key(task, "permutation"))
-    permutation = None if order is None else placed(order)
-    return {key: arrays[key] for key in keys}, permutation, info.get("backgrounds")
+@dataclass(frozen=True)
+class _Cut:
+    """A task's part of a sequence's file."""
+
+    arrays: dict[str, np.ndarray]
+    backgrounds: Backgrounds | None
+
+    @classmethod
+    def read(cls, source: Path, tasks_file: Path, task: int, parts: Sequence[str]) -> _Cut:
+        arrays, info = read_tensors(tasks_file, "tasks")
+        if not 0 <= task < len(info["sizes"]):
+            raise UserError(f"{tasks_file}: has tasks 0 to {len(info['sizes']) - 1}; found task {task}")
+        cut_from, result = info["contents"][info["datasets"][task]], read_info(source, KINDS)["content"]
+        if cut_from != result:
+            raise UserError(
+                f"{tasks_file}: was cut from images of content {cut_from[:12]}; found {result[:12]} in {source}: delete the "
+                f"tasks file and run snakemake again"
+            )
+        own = {part: arrays[task_key(task, part)] for part in parts}
+        if (order := arrays.get(task_key(task, "permutation"))) is not None:
+            own["permutation"] = order
+        return cls(own, info.get("backgrounds"))
+
+    def split(self, source: Path, of: str, part: str, shape: Sequence[int] | None, crop: float) -> Split:
+        """The part of the task from the data set's split `of`."""
+        index, kind = self.arrays[part], read_info(source, KINDS)["kind"]
+        if kind == "features":
+            arrays, _ = read_tensors(source, kind, ["features", "labels", "index"])
+            rows = np.searchsorted(arrays["index"], index)
+            return Features(to_device(arrays["features"][rows].astype(np.float32)), self._labels(arrays["labels"][rows]))
+        arrays, _ = read_tensors(source, kind, [f"{of}_images", f"{of}_labels"])
+        if kind == "dense":
+            labels = to_device(arrays[f"{of}_labels"][index])
+            own = labels if of == "test" else only(labels, self.arrays["classes"])
+            return Split(to_device(arrays[f"{of}_images"][index]), own)
+        images = arrays[f"{of}_images"]
+        picked = put_on_backgrounds(images, index, self.backgrounds, of == "test") if self.backgrounds else images[index]
+        tensor = to_device(picked)
+        if shape is not None and (crop != 1 or tuple(tensor.shape[1:]) != tuple(shape)):
+            tensor = bring_to_shape(tensor, shape, crop)
+        if "permutation" in self.arrays:
+            tensor = tensor.flatten(1)[:, to_device(self.arrays["permutation"])].view(tensor.shape)
+        return Split(tensor, self._labels(arrays[f"{of}_labels"][index]))
+
+    def _labels(self, labels: np.ndarray) -> Tensor:
+        """The data set's labels as those of the task."""
+        classes = self.arrays["classes"]
+        position = torch.full((int(classes.max()) + 1,), -1)
+        position[to_device(classes)] = torch.arange(len(classes))
+        return position[to_device(labels)]
 
 
-def _picked(images: np.ndarray, chosen: np.ndarray, backgrounds: Backgrounds | None, test: bool = False) -> np.ndarray:
-    return on_backgrounds(images, chosen, backgrounds, test) if backgrounds else images[chosen]
+def only(labels: Tensor, classes: np.ndarray) -> Tensor:
+    """Of dense labels, those of other classes become 0; void stays."""
+    known = torch.isin(labels, to_device(classes).to(labels.dtype))
+    return torch.where(known | (labels == VOID), labels, torch.zeros_like(labels))
 
 
-def _split(images: np.ndarray, labels: np.ndarray, classes: np.ndarray, permutation: Tensor | None) -> Split:
-    position = torch.full((int(classes.max()) + 1,), -1)
-    position[placed(classes)] = torch.arange(len(classes))
-    picked = placed(images)
-    if permutation is not None:
-        picked = picked.flatten(1)[:, permutation].view(picked.shape)
-    return Split(picked, position[placed(labels)])
+def bring_to_shape(images: Tensor, shape: Sequence[int], crop: float = 1.0) -> Tensor:
+    """uint8 [n, C, h, w] -> uint8 [n, *shape]: resized (bicubic, antialiased) to cover shape / crop, the middle cut out.
+
+    Grey images of which colour is asked get three equal channels; colour becomes grey by the channels' mean.
+    """
+    channels, height, width = shape
+    parts = []
+    for part in images.split(CHUNK):
+        scale = max(round(height / crop) / part.shape[2], round(width / crop) / part.shape[3])
+        size = (max(height, round(part.shape[2] * scale)), max(width, round(part.shape[3] * scale)))
+        pixels = part.float()
+        if size != tuple(part.shape[2:]):
+            pixels = functional.interpolate(pixels, size, mode="bicubic", antialias=True).clamp_(0, 255)
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
+        pixels = pixels[:, :, top : top + height, left : left + width]
+        if pixels.shape[1] != channels:
+            pixels = pixels.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+        parts.append(pixels.round().to(torch.uint8))
+    return torch.cat(parts).contiguous()

@@ -1,13 +1,13 @@
-"""Spatial attention: one weight in (0, 1) a pixel, from the mean and the maximum over channels (CBAM; dossier 1.1)."""
+"""Spatial attention: one weight in (0, 1) a pixel, from the mean and the maximum over channels (CBAM; reading A19)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from lifelong.config.networks import Normalisation
 from lifelong.networks.base import Network
 from lifelong.networks.layers import FewChannelConvolution
+from lifelong.params.networks import Normalisation
 
 
 class SpatialAttention(nn.Module):

@@ -1,4 +1,4 @@
-"""ARI's network for MNIST: attention on the image, then a perceptron without bias in its last layer (dossier 1.1)."""
+"""ARI's network for MNIST: attention on the image, then a perceptron without bias in its last layer (reading A19)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.networks import AttentionMlpNetwork
 from lifelong.networks.attention import AttentiveNetwork, SpatialAttention, normalisation
 from lifelong.networks.layers import FewChannelConvolution, Linear
+from lifelong.params.networks import AttentionMlpNetwork
 
 
 class AttentionMlp(AttentiveNetwork):

@@ -2,7 +2,7 @@
 
 The narrow one is ARI's "ResNet-18(1/3)": widths 21-42-85-170, convolutions with bias and stride 1, 2x2 maximum pooling
 behind the second and third stage alone, 3x3 shortcuts, GeM pooling, a double sigmoid in its attention: 1,401,553 parameters
-with 100 classes (dossier 1.1). The usual one has He et al.'s 7x7 stem, strides and heads with bias.
+with 100 classes (reading A19). The usual one has He et al.'s 7x7 stem, strides and heads with bias.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.networks import AttentionResNet18Network
 from lifelong.networks.attention import AttentiveNetwork, SpatialAttention, normalisation
 from lifelong.networks.layers import Linear
+from lifelong.params.networks import AttentionResNet18Network
 
 
 class BasicBlock(nn.Module):

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lifelong.config.schema import Heads
-from lifelong.errors import UserError
+from lifelong.data.classes import Classes
 from lifelong.networks.gates import Gate
+from lifelong.params.methods import Heads
+from lifelong.runtime.errors import UserError
 
 
 class Network(nn.Module):
@@ -18,7 +19,7 @@ class Network(nn.Module):
 
     Attributes:
         gate: the gates of the task at hand, for networks that can be gated.
-        dropout_at_test: keeps dropout on in evaluation mode, as some released code did (dossier 3.1).
+        dropout_at_test: keeps dropout on in evaluation mode, as some released code did (reading N27).
         noise: where this is several networks side by side, each one's source of dropout.
     """
 
@@ -62,18 +63,18 @@ def shared_names(network: nn.Module) -> list[str]:
     return [name for name, _ in network.named_parameters() if not name.startswith("heads.")]
 
 
-def head_sizes(heads: Heads, tasks: int, classes_per_task: int) -> list[int]:
+def head_sizes(heads: Heads, classes: Classes) -> list[int]:
     """Outputs of each head: one head a task, one head that all tasks share, or one head over all classes."""
     return {
-        "per-task": [classes_per_task] * tasks,
-        "shared": [classes_per_task],
-        "all-classes": [classes_per_task * tasks],
+        "per-task": list(classes.sizes),
+        "shared": [classes.largest],
+        "all-classes": [classes.total],
     }[heads]
 
 
 @torch.no_grad()
 def initialise(network: nn.Module, rule: str, generator: torch.Generator) -> None:
-    """Draw every parameter (dossier 3.1).
+    """Draw every parameter (reading N26).
 
     `truncated-normal`: weights normal with deviation 0.1, redrawn beyond two deviations; biases 0.1.
     `uniform-fan-in`: weights uniform in +-1/sqrt(fan-in); biases 0 (the released SI).

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lifelong.randomness import drawn
+from lifelong.runtime.randomness import draw_on_processor
 
 GateTable = Mapping[str, Tensor]
 """`hidden.<number>` -> [tasks, width]: a row a task."""
@@ -35,11 +35,11 @@ class FixedGate(Gate):
         return self._rows[number]
 
 
-def random_gates(widths: list[int], fraction_off: float, generators: list[torch.Generator]) -> dict[str, Tensor]:
+def draw_gates(widths: list[int], fraction_off: float, generators: list[torch.Generator]) -> dict[str, Tensor]:
     """A table of 0 and 1: each task, with its own generator, closes round(fraction_off * width) units of every layer."""
     table = {f"hidden.{number}": torch.ones(len(generators), width) for number, width in enumerate(widths)}
     for task, generator in enumerate(generators):
         for number, width in enumerate(widths):
-            closed = drawn(torch.randperm, width, generator=generator)[: round(fraction_off * width)]
+            closed = draw_on_processor(torch.randperm, width, generator=generator)[: round(fraction_off * width)]
             table[f"hidden.{number}"][task, closed] = 0
     return table

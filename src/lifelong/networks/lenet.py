@@ -1,4 +1,4 @@
-"""LeNet as ANPyC prunes it: two convolutions, two hidden layers, linear heads (dossier N23)."""
+"""LeNet as ANPyC prunes it: two convolutions, two hidden layers, linear heads (reading N23)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.networks import LeNetNetwork
 from lifelong.networks.base import Network, initialise
 from lifelong.networks.layers import Linear, dropout
+from lifelong.params.networks import LeNetNetwork
 
 
 class LeNet(Network):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.networks import MlpNetwork
 from lifelong.networks.base import Network, initialise
 from lifelong.networks.layers import Linear, dropout
+from lifelong.params.networks import MlpNetwork
 
 
 class Mlp(Network):
@@ -20,7 +20,7 @@ class Mlp(Network):
 
     Where a task has gates, `gate` gives them, and the outputs of each hidden layer are multiplied by its own.
 
-    ANPyC's 784-512-256 has `hidden=[512, 256]`, `dropout=.5` (dossier 3.1).
+    ANPyC's 784-512-256 has `hidden=[512, 256]`, `dropout=.5` (reading N26).
     """
 
     def __init__(

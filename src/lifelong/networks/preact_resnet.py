@@ -1,4 +1,4 @@
-"""ResNet-18 with pre-activation for small images (He et al. 2016b; dossier 4.1)."""
+"""ResNet-18 with pre-activation for small images (He et al. 2016b; reading M25)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.networks import PreActResNetNetwork
 from lifelong.networks.base import Network
 from lifelong.networks.initialisation import torch_default
+from lifelong.params.networks import PreActResNetNetwork
 
 
 class Block(nn.Module):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.networks import SmallConvNetwork
 from lifelong.networks.base import Network
 from lifelong.networks.initialisation import torch_default
+from lifelong.params.networks import SmallConvNetwork
 
 
 class SmallConv(Network):

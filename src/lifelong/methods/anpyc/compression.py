@@ -1,6 +1,6 @@
-"""One network made smaller in rounds by ANPyC's importance (paper Appendix B, Table IV; dossier N23).
+"""One network made smaller in rounds by ANPyC's importance (paper Appendix B, Table IV; reading N23).
 
-The rounds are the tasks of a `repeated` scenario, so that each round's network is kept and evaluated.
+The rounds are the tasks of a `repeated` sequence, so that each round's network is kept and evaluated.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lifelong.config.methods import AnpycOptions, CompressionOptions
-from lifelong.errors import UserError
-from lifelong.learning.job import Job, State, weights
+from lifelong.methods.anpyc import AnpycOptions, CompressionOptions
 from lifelong.methods.anpyc.importance import entropy_importance
 from lifelong.networks.base import shared_names
+from lifelong.runtime.errors import UserError
+from lifelong.training.job import Job, State, weights
 
 
-def learn(job: Job, state: State | None) -> State:
+def learn(job: Job, options: CompressionOptions, state: State | None) -> State:
     """Round 0 trains the whole network; every later one prunes it and trains what is left."""
-    options = job.experiment.options
-    assert isinstance(options, CompressionOptions)
     if job.tasks != 1 + len(options.thresholds):
         raise UserError(
-            f"{job.label}: {len(options.thresholds)} thresholds need a repeated scenario of {1 + len(options.thresholds)} "
+            f"{job.label}: {len(options.thresholds)} thresholds need a repeated sequence of {1 + len(options.thresholds)} "
             f"tasks, a round each after the first training; found {job.tasks}"
         )
     network = job.network(state)
@@ -32,7 +30,7 @@ def learn(job: Job, state: State | None) -> State:
         return {"network": weights(network), "mask": {name: torch.ones_like(p) for name, p in _shared(network).items()}}
     measure = AnpycOptions(strength=0.0, importance_batch=options.importance_batch)
     importance = entropy_importance(network.eval(), job.task.train, job.head, measure)
-    mask = globally_pruned(importance, state["mask"], options.thresholds[job.task.index - 1])
+    mask = prune_globally(importance, state["mask"], options.thresholds[job.task.index - 1])
     with torch.no_grad():
         for name, parameter in _shared(network).items():
             parameter.mul_(mask[name])
@@ -40,10 +38,10 @@ def learn(job: Job, state: State | None) -> State:
     return {"network": weights(network), "mask": mask}
 
 
-def globally_pruned(importance: Mapping[str, Tensor], before: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+def prune_globally(importance: Mapping[str, Tensor], before: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """Masks that also close the `share` of least importance among all weights and biases that `before` left open.
 
-    One threshold for all tensors together: that is what the printed totals follow (dossier N23). Ties at the threshold go
+    One threshold for all tensors together: that is what the printed totals follow (reading N23). Ties at the threshold go
     in the tensors' order.
     """
     flat = torch.cat([tensor.flatten() for tensor in importance.values()])

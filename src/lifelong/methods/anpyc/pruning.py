@@ -1,11 +1,11 @@
-"""Which weights a task gives back: schedule of percentages and the mask of one round (dossier 3.1, N2, N3, N8)."""
+"""Which weights a task gives back: schedule of percentages and the mask of one round (readings N2, N3, N8)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from lifelong.config.methods import AnpycOptions
+from lifelong.methods.anpyc import AnpycOptions
 
 RELEASED_START = 50  # percent pruned after the first task
 RELEASED_SHRINK = 0.8  # of the previous task's percentage
@@ -22,7 +22,7 @@ def target_percent(options: AnpycOptions, task: int) -> int:
     return percent
 
 
-def rounds(options: AnpycOptions, task: int) -> list[int]:
+def list_rounds(options: AnpycOptions, task: int) -> list[int]:
     """Percentages of the greedy rounds: step, 2*step, ... until the target is reached.
 
     The released rounds run up to the first multiple that is not below the target (25 gives 10, 20, 30); a constant
@@ -41,7 +41,7 @@ def phase_epochs(options: AnpycOptions, epochs: int, task: int, last: bool) -> l
     """
     if last or not options.prunes:
         return [epochs]
-    phases = options.pretraining + len(rounds(options, task))
+    phases = options.pretraining + len(list_rounds(options, task))
     shares = [epochs // phases + (phase < epochs % phases) for phase in range(phases)]
     spent = [epochs] * phases if options.budget == "each-phase" else shares
     return spent if options.pretraining else [0, *spent]

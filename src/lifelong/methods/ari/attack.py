@@ -12,7 +12,7 @@ from torch.nn import functional as F
 Mask = Literal["one-minus", "one-minus-square", "reciprocal"]
 
 
-def background(attention: Tensor, mask: Mask) -> Tensor:
+def background_mask(attention: Tensor, mask: Mask) -> Tensor:
     """B of Eq. 1 from attention A in (0, 1): 1 - A, 1 - A*A or 1/A, elementwise."""
     if mask == "one-minus":
         return 1 - attention
@@ -21,13 +21,13 @@ def background(attention: Tensor, mask: Mask) -> Tensor:
     return attention.reciprocal()
 
 
-def perturbed(
+def perturb(
     images: Tensor, gradient: Tensor, mask: Tensor, epsilon: float, start: Tensor | None = None, bound: float | None = None
 ) -> Tensor:
     """x' = clip(x + B * epsilon * sgn(dG/dx)) of Eq. 2: images [n, C, H, W] in [0, 1], B [n, 1, H, W].
 
     `start` is added to the step before B weighs both, and `bound` limits the weighed sum: so the released variant
-    delta = clamp((start + epsilon * sgn) * B, -bound, bound). Without them B = 1/A is not limited (dossier A12).
+    delta = clamp((start + epsilon * sgn) * B, -bound, bound). Without them B = 1/A is not limited (reading A12).
     """
     step = epsilon * gradient.sign()
     delta = (step if start is None else start + step) * mask
@@ -37,7 +37,7 @@ def perturbed(
 
 
 @contextmanager
-def constant(parameters: Sequence[Tensor]) -> Iterator[None]:
+def hold_constant(parameters: Sequence[Tensor]) -> Iterator[None]:
     """What the block computes has no gradients by the parameters, so a backward pass to images is spared them."""
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -49,7 +49,7 @@ def constant(parameters: Sequence[Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def kept_statistics(network: nn.Module) -> Iterator[None]:
+def keep_statistics(network: nn.Module) -> Iterator[None]:
     """While the block runs, batch normalisation in training mode leaves its running statistics as they are."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     before = [layer.track_running_stats for layer in layers]
@@ -62,7 +62,7 @@ def kept_statistics(network: nn.Module) -> Iterator[None]:
             layer.track_running_stats = tracked
 
 
-def at_image_size(attention: Tensor, images: Tensor) -> Tensor:
+def resize_attention(attention: Tensor, images: Tensor) -> Tensor:
     """A of the size of the images: bilinear where the first layer has shrunk them."""
     if attention.shape[-2:] == images.shape[-2:]:
         return attention

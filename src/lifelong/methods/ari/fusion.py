@@ -1,4 +1,4 @@
-"""How ARI's task-specific models become the next base model (paper Eqs. 6 and 8 to 10; dossier 1.5, A2 to A7).
+"""How ARI's task-specific models become the next base model (paper Eqs. 6 and 8 to 10; readings A2 to A7, A21).
 
 A model here is its parameters as one vector [P]; `sizes` are those of its tensors, for what is taken tensor by tensor.
 `paper` keeps the n task models of a mini-batch until all distances are known, O(n) in memory; `intent` and `average` are
@@ -35,7 +35,7 @@ def softmax_weights(distances: Tensor, parameters: Tensor | int, distance: Dista
 
     `raw` takes the distances as they are, and for more than a few parameters all weight falls on the farthest model;
     `mean` divides by the number of parameters, and all weights become nearly equal; `relative` divides by the mean of the
-    row's distances to the other models (dossier A4). Equal models have equal weights.
+    row's distances to the other models (reading A4). Equal models have equal weights.
     """
     if distance == "mean":
         distances = distances / parameters
@@ -46,12 +46,12 @@ def softmax_weights(distances: Tensor, parameters: Tensor | int, distance: Dista
 
 
 def released_weight(distances: Tensor) -> Tensor:
-    """L1^2 + 0.85 of each tensor: before division by the sum over the models, as released (dossier 0.2 item 3)."""
+    """L1^2 + 0.85 of each tensor: before division by the sum over the models, as released (reading A22)."""
     return distances.square() + RELEASED_FLOOR
 
 
 def learning_share(session: int, sessions: int, beta: float) -> float:
-    """alpha = exp(-beta * s / N), s from 0: what is taken of the fused model after session s (dossier A7)."""
+    """alpha = exp(-beta * s / N), s from 0: what is taken of the fused model after session s (reading A7)."""
     return math.exp(-beta * session / sessions)
 
 
@@ -135,7 +135,7 @@ class AverageFusion(Fusion):
 
 
 class LiteralFusion(Fusion):
-    """The last model alone: all that the released code's aliased copies hold (dossier 0.2 item 2)."""
+    """The last model alone: all that the released code's aliased copies hold (reading A21)."""
 
     def add(self, model: Tensor, distances: Tensor) -> None:
         self._last = model
@@ -144,7 +144,7 @@ class LiteralFusion(Fusion):
         return self._last
 
 
-def pulled_back(fused: Tensor, base: Tensor, share: float) -> Tensor:
+def pull_back(fused: Tensor, base: Tensor, share: float) -> Tensor:
     """share * fused + (1 - share) * base: Eq. 10."""
     return base.lerp(fused, share)
 

@@ -1,4 +1,4 @@
-"""Eq. 7's regulariser: task models are kept near each other and near the base (dossier A2, A3)."""
+"""Eq. 7's regulariser: task models are kept near each other and near the base (readings A2, A3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def regulariser(model: Tensor, others: Sequence[Tensor], coefficient: float) -> 
     """coefficient * sum over ordered pairs of |d|^2, of which only those with the task model under way are live.
 
     model [P], others: the earlier task models and the base, [P] each, held constant. d = mean |difference|, not the sum:
-    with a million weights the square of the sum drowns the loss (dossier A2). Each pair stands twice in the matrix `dif`.
+    with a million weights the square of the sum drowns the loss (reading A2). Each pair stands twice in the matrix `dif`.
     """
     return 2 * coefficient * sum(((model - other).abs().mean().square() for other in others), torch.zeros(()))
 

@@ -1,4 +1,4 @@
-"""ARI's stages of one task: learn, metatrain (optional), remember, adapt (paper section 3.2; dossier 1.2, 1.5, A10).
+"""ARI's stages of one task: learn, metatrain (optional), remember, adapt (paper section 3.2; readings A10, A20, A21).
 
 iTAML is the same without attack and with plain averaging. State: `network`, the base model; `memory`, the exemplars; and,
 for evaluation alone, `adapted`: the base tuned to each seen task's exemplars, `<task>/<parameter>`, O(n) for n tasks.
@@ -6,60 +6,59 @@ for evaluation alone, `adapted`: the base tuned to each seen task's exemplars, `
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from lifelong.config.methods import AriOptions
-from lifelong.config.schema import Training
 from lifelong.data.tensors import Split
-from lifelong.learning.exemplars import of_task, rehearsed
-from lifelong.learning.fit import Objective
-from lifelong.learning.job import Job, State, weights
-from lifelong.learning.losses import slice_cross_entropy
-from lifelong.learning.optimisers import Optimiser
-from lifelong.learning.rehearsal import all_names, chosen_memory, remember
+from lifelong.methods.ari import AriOptions
 from lifelong.methods.ari.step import TaskModels
 from lifelong.networks.base import Network
-from lifelong.randomness import derived_seed
+from lifelong.params.schema import Training
+from lifelong.runtime.randomness import derived_seed
+from lifelong.training.exemplars import join_memory, split_of_task
+from lifelong.training.fit import Objective
+from lifelong.training.job import Job, State, weights
+from lifelong.training.losses import slice_cross_entropy
+from lifelong.training.optimisers import Optimiser
+from lifelong.training.rehearsal import all_parameter_names, choose_memory
 
-__all__ = ["adapt", "learn", "metatrain", "remember"]
 
-
-def learn(job: Job, state: State | None) -> State:
+def learn(job: Job, options: AriOptions, state: State | None) -> State:
     """Learn the task's images and the memory together, by `TaskModels`."""
     network = job.network(state)
     memory = state["memory"] if state else {}
-    update = TaskModels(network, _options(job), job.classes_per_task, job.task.index, job.tasks)
-    train = rehearsed(job.task.train, job.task.index, job.classes_per_task, memory or None)
-    job.fit(network, train=train, update=update, trainable=all_names(network))
+    update = TaskModels(network, options, job.classes, job.task.index, job.tasks)
+    train = join_memory(job.task.train, job.task.index, job.classes, memory or None)
+    job.fit(network, train=train, update=update, trainable=all_parameter_names(network))
     return {"network": weights(network), "memory": memory}
 
 
-def metatrain(job: Job, state: State) -> State:
-    """Train the base model on the memory of the seen tasks, Algorithm 2's last line as a lasting step (dossier A10).
+def metatrain(job: Job, options: AriOptions, state: State) -> State:
+    """Train the base model on the memory of the seen tasks, Algorithm 2's last line as a lasting step (reading A10).
 
     The task's own exemplars are not chosen yet: they are taken as `remember` will take them.
     """
     network = job.network(state)
-    memory = chosen_memory(job, state)
-    split = Split(memory["images"], memory["labels"])
-    epochs = _options(job).meta_epochs
-    job.fit(network, train=split, objective=_objective(job, network), trainable=all_names(network), epochs=epochs)
+    memory = choose_memory(job, options, state)
+    split = replace(job.task.train, images=memory["images"], targets=memory["labels"])
+    epochs = options.meta_epochs
+    job.fit(network, train=split, objective=_objective(job, network), trainable=all_parameter_names(network), epochs=epochs)
     return {"network": weights(network), "memory": state["memory"]}
 
 
-def adapt(job: Job, state: State) -> State:
+def adapt(job: Job, options: AriOptions, state: State) -> State:
     """Tune a copy of the base to each seen task's exemplars, as released before testing; the first task's is the base.
 
     Adam, one epoch by default, batch normalisation in training mode. The base itself does not change.
     """
-    options = _options(job)
     budget = Training(
         optimiser="adam", learning_rate=options.adapt_rate, batch_size=options.adapt_batch, epochs=options.adapt_epochs
     )
     adapted: dict[str, torch.Tensor] = {}
     for task in range(job.task.index + 1) if job.task.index else ():
         network = job.network(state)
-        _tune(network, of_task(state["memory"], task, job.classes_per_task), job, budget, task)
+        _tune(network, split_of_task(state["memory"], task, job.classes, job.task.train), job, budget, task)
         adapted |= {f"{task}/{name}": tensor for name, tensor in weights(network).items()}
     return {"network": state["network"], "memory": state["memory"], "adapted": adapted}
 
@@ -77,9 +76,4 @@ def _tune(network: Network, split: Split, job: Job, budget: Training, task: int)
 
 
 def _objective(job: Job, network: Network) -> Objective:
-    return lambda images, labels: slice_cross_entropy(network.all_logits(images), labels, job.classes_per_task)
-
-
-def _options(job: Job) -> AriOptions:
-    assert isinstance(job.experiment.options, AriOptions)
-    return job.experiment.options
+    return lambda images, labels: slice_cross_entropy(network.all_logits(images), labels, job.classes)

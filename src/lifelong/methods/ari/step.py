@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.config.methods import AriOptions
-from lifelong.learning.fit import Update
-from lifelong.learning.losses import slice_cross_entropy
-from lifelong.learning.optimisers import Optimiser
-from lifelong.methods.ari.attack import at_image_size, background, constant, kept_statistics, perturbed
+from lifelong.data.classes import Classes
+from lifelong.methods.ari import AriOptions
+from lifelong.methods.ari.attack import background_mask, hold_constant, keep_statistics, perturb, resize_attention
 from lifelong.methods.ari.fusion import (
     AverageFusion,
     Fusion,
@@ -23,14 +21,17 @@ from lifelong.methods.ari.fusion import (
     PaperFusion,
     learning_share,
     manhattan,
-    pulled_back,
+    pull_back,
 )
 from lifelong.methods.ari.regulariser import add_regulariser_gradient_
 from lifelong.networks.attention import AttentiveNetwork
 from lifelong.networks.base import Network
+from lifelong.training.fit import Update
+from lifelong.training.losses import slice_cross_entropy
+from lifelong.training.optimisers import Optimiser
 
 
-def flattened(network: nn.Module) -> Tensor:
+def flatten_parameters(network: nn.Module) -> Tensor:
     """All parameters as one vector [P]; the network's own become views of it, so that changing one changes the other."""
     parameters = list(network.parameters())
     vector = torch.cat([parameter.detach().flatten() for parameter in parameters])
@@ -41,20 +42,20 @@ def flattened(network: nn.Module) -> Tensor:
 
 
 class TaskModels(Update):
-    """Learns every task of a mini-batch apart and fuses the models (Algorithm 2 by mini-batches, dossier A6).
+    """Learns every task of a mini-batch apart and fuses the models (Algorithm 2 by mini-batches, reading A6).
 
     Each task's model starts from the base (A13); with `fusion: literal` it starts where the last one ended, as the released
     code does, and the whole is plain SGD with a pull back to the base. The optimiser's memory is shared by the task models
     and batch normalisation's running statistics take no part in the fusion, both as released.
     """
 
-    def __init__(self, network: Network, options: AriOptions, classes_per_task: int, session: int, sessions: int) -> None:
+    def __init__(self, network: Network, options: AriOptions, classes: Classes, session: int, sessions: int) -> None:
         self.network = network
         self.options = options
-        self.classes_per_task = classes_per_task
+        self.classes = classes
         self.parameters = list(network.parameters())
         self.sizes = [parameter.numel() for parameter in self.parameters]
-        self.vector = flattened(network)
+        self.vector = flatten_parameters(network)
         fixed = options.rate == "constant"
         self.share = options.gamma if fixed else learning_share(session, sessions, options.beta)
         self._moved = torch.zeros(sessions, dtype=torch.float64)
@@ -73,7 +74,7 @@ class TaskModels(Update):
         if options.attack != "none" and options.attack_model == "base":
             attacked = self.attacked(images, labels)
         others = [base]
-        of_image = labels // self.classes_per_task
+        of_image = self.classes.owner(labels)
         total = torch.zeros(())
         for task in of_image.unique().tolist():
             own = (of_image == task).nonzero().flatten()
@@ -87,19 +88,19 @@ class TaskModels(Update):
                 others.append(self.vector.clone())
             self._moved[task] += distances.sum(dtype=torch.float64)
             self._models[task] += 1
-        self.vector.copy_(pulled_back(fusion.result(), base, self.share))
+        self.vector.copy_(pull_back(fusion.result(), base, self.share))
         return total / len(labels)
 
     def measures(self) -> dict[str, float]:
         """Mean over the epoch's mini-batches of mean |phi_i - base| for each task i that had a model."""
         means = (self._moved / self._models / len(self.vector)).tolist()
-        found = {f"distance_{task}": means[task] for task in self._models.nonzero().flatten().tolist()}
+        result = {f"distance_{task}": means[task] for task in self._models.nonzero().flatten().tolist()}
         self._moved.zero_()
         self._models.zero_()
-        return found
+        return result
 
     def attacked(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Images after the background attack on the network as it is (Eqs. 1 and 2; dossier A11, A12)."""
+        """Images after the background attack on the network as it is (Eqs. 1 and 2; readings A11, A12)."""
         options = self.options
         assert isinstance(self.network, AttentiveNetwork)
         assert options.attack != "none"
@@ -110,13 +111,13 @@ class TaskModels(Update):
             start = torch.empty_like(images).uniform_(-bound, bound)
             asked = (images + start).clamp(0, 1)
         asked = asked.detach().requires_grad_()
-        kept = kept_statistics(self.network) if options.statistics == "training" else nullcontext()
-        with constant(self.parameters), kept:
+        kept = keep_statistics(self.network) if options.statistics == "training" else nullcontext()
+        with hold_constant(self.parameters), kept:
             features, attention = self.network.attended(asked)
             loss = F.cross_entropy(self.network.heads[0](features), labels)
         (gradient,) = torch.autograd.grad(loss, asked)
-        mask = background(at_image_size(attention.detach(), images), options.attack)
-        return perturbed(images, gradient, mask, options.epsilon, start, bound)
+        mask = background_mask(resize_attention(attention.detach(), images), options.attack)
+        return perturb(images, gradient, mask, options.epsilon, start, bound)
 
     def _learn(
         self,
@@ -128,7 +129,7 @@ class TaskModels(Update):
         optimiser: Optimiser,
         rate: float,
     ) -> Tensor:
-        """The updates of one task's model (dossier A8); returns the loss of the first."""
+        """The updates of one task's model (reading A8); returns the loss of the first."""
         if self.options.attack == "none":
             return self._step(images, labels, others, optimiser, rate)
         if self.options.updates == "attacked-only":
@@ -141,7 +142,7 @@ class TaskModels(Update):
 
     def _step(self, images: Tensor, labels: Tensor, others: Sequence[Tensor], optimiser: Optimiser, rate: float) -> Tensor:
         """One update down the gradient of Eq. 7."""
-        loss = slice_cross_entropy(self.network.all_logits(images), labels, self.classes_per_task)
+        loss = slice_cross_entropy(self.network.all_logits(images), labels, self.classes)
         gradients = list(torch.autograd.grad(loss, self.parameters))
         if self.options.regulariser:
             flat = torch.cat([gradient.flatten() for gradient in gradients])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong.config.skill import Gmmc, Mahalanobis
 from lifelong.methods.skill import gmmc, mahalanobis
 from lifelong.methods.skill.packet import Packet, PacketRefused, read_packet
+from lifelong.params.skill import Gmmc, Mahalanobis
 
 
 @dataclass

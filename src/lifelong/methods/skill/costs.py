@@ -1,7 +1,7 @@
 """What SKILL's agents compute and send, in multiply-accumulates (MACs) and bytes, from the sizes of tasks alone.
 
 Tables 1 and 2 of the paper charge: one forward pass an image for cached features; with beneficial biases, every epoch a
-forward and a backward pass at twice its price (dossier S13); a price alpha for each byte that an agent receives, one after
+forward and a backward pass at twice its price (reading S13); a price alpha for each byte that an agent receives, one after
 the other; the covariance that a receiver computes for the Mahalanobis mapper.
 """
 

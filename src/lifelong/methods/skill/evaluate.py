@@ -2,7 +2,7 @@
 
 For every variant, after 1..T tasks: `mapper[i][j]` is the share of task j's test images that the mapper over tasks 0..i
 gives to task j; `final[i][j]` the share that is also classified rightly by j's head. An image of a wrong task is an error
-whatever its head says (dossier 2.1). `oracle[j]` is the accuracy when the task is told.
+whatever its head says (reading S21). `oracle[j]` is the accuracy when the task is told.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from lifelong import layout
-from lifelong.artifacts import read_tensors, write_json, write_tensors
-from lifelong.config.skill import BiasHead, Skill
-from lifelong.errors import UserError
-from lifelong.memory import keep_freed_memory
+from lifelong.data.selection import task_features
 from lifelong.methods.skill.bank import Router, head_logits
 from lifelong.methods.skill.packet import Packet
 from lifelong.methods.skill.packing import task_of
-from lifelong.methods.skill.selection import task_features
 from lifelong.methods.skill.share import open_bank
+from lifelong.params.skill import BiasHead, Skill
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors, write_json, write_tensors
+from lifelong.runtime.errors import UserError
 
 
 def evaluate(skill: Skill, name: str, seed: int) -> None:
     """Write scores.json (see above) and what every image was taken for in the end."""
     collective, _ = task_of(skill, name, seed, 0)
-    keep_freed_memory()
     tasks = skill.tasks(collective.sequence)
     tier = skill.sequences[collective.sequence].tier
-    tests = [task_features(layout.features(collective.backbone, tier, e.dataset, "test"), e) for e in tasks]
+    tests = [task_features(paths.features(collective.backbone, tier, e.dataset, "test"), e) for e in tasks]
     features = np.concatenate([test.rows for test in tests])
     owners = np.repeat(np.arange(len(tasks)), [len(test) for test in tests])
     labels = np.concatenate([test.labels for test in tests])
@@ -54,8 +52,8 @@ def evaluate(skill: Skill, name: str, seed: int) -> None:
         arrays[f"routes/{parts.mapper}"] = guesses[parts.mapper][-1]
         arrays[f"right/{variant}"] = right
     info = {"tasks": [entry.name for entry in tasks]}
-    write_tensors(layout.collective_predictions(name, seed), "skill-predictions", arrays, info)
-    write_json(layout.collective_scores(name, seed), {"variants": scores, **info})
+    write_tensors(paths.collective_predictions(name, seed), "skill-predictions", arrays, info)
+    write_json(paths.collective_scores(name, seed), {"variants": scores, **info})
 
 
 def routes(packets: list[Packet], settings: Any, features: np.ndarray) -> np.ndarray:
@@ -67,7 +65,7 @@ def routes(packets: list[Packet], settings: Any, features: np.ndarray) -> np.nda
 
 
 def _judged(name: str, seed: int, task: int, head: str) -> np.ndarray:
-    arrays, _ = read_tensors(layout.biased_predictions(name, seed, task, head), "skill-judged")
+    arrays, _ = read_tensors(paths.biased_predictions(name, seed, task, head), "skill-judged")
     return arrays["predictions"] == arrays["labels"]
 
 

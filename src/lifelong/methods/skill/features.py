@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import time
 from pathlib import Path
@@ -11,16 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from lifelong.artifacts import json_digest, read_tensors, write_tensors
-from lifelong.backbones.fuse import fuse
-from lifelong.backbones.images import prepare_images
-from lifelong.backbones.load import backbone_fingerprint, load_backbone
-from lifelong.config.skill import Backbone, Tier
-from lifelong.device import placed
-from lifelong.learning.checkpoints import Checkpoints
-from lifelong.memory import keep_freed_memory
-from lifelong.methods.skill.selection import chosen_classes, chosen_images
-from lifelong.progress import Progress
+from lifelong.data.selection import choose_classes, choose_images
+from lifelong.networks.backbones.fuse import fuse
+from lifelong.networks.backbones.images import prepare_images
+from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
+from lifelong.params.backbones import Backbone
+from lifelong.params.sequences import Tier
+from lifelong.runtime.artifacts import json_digest, read_tensors, write_tensors
+from lifelong.runtime.device import to_device
+from lifelong.runtime.progress import Progress
+from lifelong.training.checkpoints import Checkpoints
 
 BATCH = 32
 SHARD = 16 * BATCH  # images between two checkpoints
@@ -35,20 +34,16 @@ def extract(
     outputs: dict[str, Path],
     checkpoints: Path,
     places: tuple[Path, list[Path]],
-    threads: int = 1,
 ) -> None:
     """Write one file of kind "features" for each split: features [n, d], labels and indices [n]; resumable by shard."""
-    keep_freed_memory()
-    gc.enable()
-    torch.set_num_threads(threads)
     network = load_backbone(name, settings, *places)
     identity = backbone_fingerprint(settings, network)
     fast, scales = fuse(network, settings.image_size)
     channels = sum(map(len, scales.values()))
     for split in SPLITS:
         arrays, info = read_tensors(images, "images", [f"{split}_images", f"{split}_labels"])
-        classes = chosen_classes(len(info["class_names"]), tier)
-        index = chosen_images(arrays[f"{split}_labels"], classes, split, tier)
+        classes = choose_classes(len(info["class_names"]), tier)
+        index = choose_images(arrays[f"{split}_labels"], classes, split, tier)
         key = {"backbone": identity, "content": info["content"], "tier": tier.model_dump(), "split": split}
         kept = Checkpoints(checkpoints / json_digest(key))
         features = _features(fast, settings, arrays[f"{split}_images"][index], kept, f"{info['dataset']} {split}")
@@ -71,12 +66,12 @@ def extract(
         kept.remove()
 
 
-def pooled(network: nn.Module, settings: Backbone, images: np.ndarray) -> np.ndarray:
+def pool_features(network: nn.Module, settings: Backbone, images: np.ndarray) -> np.ndarray:
     """Features [n, d] in the backbone's kept precision."""
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
-            batch = placed(np.ascontiguousarray(images[start : start + BATCH]))
+            batch = to_device(np.ascontiguousarray(images[start : start + BATCH]))
             parts.append(network(prepare_images(batch, settings)).cpu().numpy())
     return np.concatenate(parts).astype(settings.features)
 
@@ -91,7 +86,7 @@ def _features(
         for number, first in enumerate(shards):
             kept = checkpoints.load(f"{number:05d}")
             if kept is None:
-                part = pooled(network, settings, images[first : first + SHARD])
+                part = pool_features(network, settings, images[first : first + SHARD])
                 checkpoints.save(f"{number:05d}", {"features": torch.from_numpy(part)}, {})
             else:
                 part = kept[0]["features"].cpu().numpy()

@@ -32,8 +32,8 @@ def fit_clusters(features: np.ndarray, components: int, covariance_floor: float,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told to the caller instead
         mixture.fit(features.astype(np.float64))
-    found = (mixture.means_, mixture.covariances_, mixture.weights_)
-    means, variances, weights = (values.astype(np.float32) for values in found)
+    result = (mixture.means_, mixture.covariances_, mixture.weights_)
+    means, variances, weights = (values.astype(np.float32) for values in result)
     return Clusters(means, variances, weights, len(features)), bool(mixture.converged_)
 
 
@@ -42,7 +42,7 @@ def task_scores(
 ) -> np.ndarray:
     """log of phi_m N(x | mu_m, Sigma_m) for the best cluster of each task, or of their sum: float64 [n, tasks].
 
-    phi_m is the cluster's weight times the task's share of all images (dossier S2); the denominator of Eq. 4 is the
+    phi_m is the cluster's weight times the task's share of all images (reading S2); the denominator of Eq. 4 is the
     same for all tasks and left out.
     """
     total = sum(task.images for task in clusters)

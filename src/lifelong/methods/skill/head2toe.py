@@ -2,12 +2,11 @@
 
 The share of all channels with the largest |B| is chosen (1 %); their maps, as the biased backbone computes them behind each
 convolution and its folded normalisation, are averaged over a grid of cells so that there are about `width` numbers in all,
-and stand beside the pooled features (reading: dossier S17). Nothing else learns than this one linear head.
+and stand beside the pooled features (reading S17). Nothing else learns than this one linear head.
 """
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,18 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong import layout
-from lifelong.artifacts import read_tensors, write_tensors
-from lifelong.backbones.biases import BiasedBackbone
-from lifelong.backbones.images import prepare_images
-from lifelong.backbones.load import load_backbone
-from lifelong.config.skill import Backbone, BiasHead, LinearHead, Skill
-from lifelong.errors import UserError
-from lifelong.memory import keep_freed_memory
+from lifelong.data.selection import TaskData, task_images, validation_split
 from lifelong.methods.skill.heads import linear, train_linear
 from lifelong.methods.skill.packing import task_of
-from lifelong.methods.skill.selection import TaskData, task_images, validation_split
-from lifelong.randomness import derived_seed
+from lifelong.networks.backbones.biases import BiasedBackbone
+from lifelong.networks.backbones.images import prepare_images
+from lifelong.networks.backbones.load import load_backbone
+from lifelong.params.backbones import Backbone
+from lifelong.params.skill import BiasHead, LinearHead, Skill
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors, write_tensors
+from lifelong.runtime.errors import UserError
+from lifelong.runtime.randomness import derived_seed
 
 BATCH = 32
 
@@ -72,43 +71,40 @@ def largest(biases: Tensor, share: float) -> Tensor:
     return biases.abs().topk(count).indices.sort().values
 
 
-def head2toe(skill: Skill, name: str, seed: int, task: int, places: tuple[Path, Sequence[Path]], threads: int = 1) -> None:
+def head2toe(skill: Skill, name: str, seed: int, task: int, places: tuple[Path, Sequence[Path]]) -> None:
     """Train the head of one task on what the taps read, and write what it answers for the task's test images."""
     collective, entry = task_of(skill, name, seed, task)
-    wanted = collective.head2toe
-    if wanted is None:
+    requested = collective.head2toe
+    if requested is None:
         raise UserError(f"skill.collectives.{name}: has no 'head2toe', which says what to try")
-    gc.enable()
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-    head = collective.heads[wanted.head]
+    head = collective.heads[requested.head]
     assert isinstance(head, BiasHead)
     settings = skill.backbones[collective.backbone]
     sequence = skill.sequences[collective.sequence]
     tier = skill.tiers[sequence.tier]
-    learnt, _ = read_tensors(layout.biased(name, seed, task, wanted.head), "skill-biased")
+    learnt, _ = read_tensors(paths.biased(name, seed, task, requested.head), "skill-biased")
     biases = torch.from_numpy(learnt["biases"])
     biased = BiasedBackbone(load_backbone(collective.backbone, settings, *places), settings.image_size, head.layout)
     biased.biases.data.copy_(biases)
-    chosen = largest(biases, wanted.share)
-    taps = Taps(biased, chosen, wanted.width)
+    chosen = largest(biases, requested.share)
+    taps = Taps(biased, chosen, requested.width)
 
     def seen(split: str) -> TaskData:
-        images = task_images(layout.images(entry.dataset), entry, split, tier)
+        images = task_images(paths.images(entry.dataset), entry, split, tier)
         return TaskData(taps.features(images.rows, settings), images.labels, images.names)
 
     data = seen("train")
     kept, held = validation_split(data.labels, sequence.validation, sequence.validation_seed)
     training = LinearHead(
         kind="linear",
-        learning_rate=wanted.learning_rate,
-        batch_size=wanted.batch_size,
-        epochs=wanted.epochs,
-        patience=wanted.patience,
+        learning_rate=requested.learning_rate,
+        batch_size=requested.batch_size,
+        epochs=requested.epochs,
+        patience=requested.patience,
     )
     trained = train_linear(data.at(kept), data.at(held), training, derived_seed(seed, "head2toe"), entry.name)
     test = seen("test")
     answers = linear(trained.parameters, torch.from_numpy(test.rows)).argmax(1).numpy()
     about = {"task": entry.name, "score": trained.score, "epoch": trained.epoch, "channels": len(chosen), "side": taps.side}
     arrays = {"predictions": answers, "labels": test.labels}
-    write_tensors(layout.head2toe(name, seed, task), "skill-head2toe", arrays, about)
+    write_tensors(paths.head2toe(name, seed, task), "skill-head2toe", arrays, about)

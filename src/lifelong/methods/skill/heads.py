@@ -11,18 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong.backbones.biases import BiasedBackbone
-from lifelong.backbones.images import prepare_images
-from lifelong.config.schema import Training
-from lifelong.config.skill import Backbone, BiasHead, LinearHead
-from lifelong.device import placed
-from lifelong.learning.checkpoints import Checkpoints
-from lifelong.learning.optimisers import Optimiser
-from lifelong.methods.skill.selection import TaskData
-from lifelong.progress import Progress
-from lifelong.randomness import drawn, generator
-
-Batch = Callable[[Tensor], tuple[Tensor, Tensor]]  # indices -> inputs and labels
+from lifelong.data.selection import TaskData
+from lifelong.networks.backbones.biases import BiasedBackbone
+from lifelong.networks.backbones.images import prepare_images
+from lifelong.params.backbones import Backbone
+from lifelong.params.schema import Training
+from lifelong.params.skill import BiasHead, LinearHead
+from lifelong.runtime.device import to_device
+from lifelong.runtime.progress import Progress
+from lifelong.runtime.randomness import draw_on_processor, generator
+from lifelong.training.checkpoints import Checkpoints
+from lifelong.training.optimisers import Optimiser
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Head:
 
 def train_linear(train: TaskData, judged: TaskData, settings: LinearHead, seed: int, task: str) -> Head:
     """Cross-entropy on cached features. `judged` is the split whose accuracy chooses the epoch."""
-    features, labels = placed(train.rows), placed(train.labels)
+    features, labels = to_device(train.rows), to_device(train.labels)
     start = initial_head(len(train.names), features.shape[1], seed, task)
 
     def gradients(parameters: dict[str, Tensor], index: Tensor) -> tuple[dict[str, Tensor], float]:
@@ -50,7 +49,7 @@ def train_linear(train: TaskData, judged: TaskData, settings: LinearHead, seed: 
         loss = -log_share[torch.arange(len(y)), y].mean().item()
         return {"weight": error.T @ x, "bias": error.sum(0)}, loss
 
-    x, y = placed(judged.rows), placed(judged.labels)
+    x, y = to_device(judged.rows), to_device(judged.labels)
 
     def score(parameters: dict[str, Tensor]) -> float:
         return (linear(parameters, x).argmax(1) == y).float().mean().item()
@@ -73,13 +72,13 @@ def train_biased(
     start = initial_head(len(train.names), features, seed, task) | {"biases": torch.zeros_like(backbone.biases)}
 
     def gradients(parameters: dict[str, Tensor], index: Tensor) -> tuple[dict[str, Tensor], float]:
-        images = prepare_images(placed(train.rows[index.cpu().numpy()]), prepared)
+        images = prepare_images(to_device(train.rows[index.cpu().numpy()]), prepared)
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items() if name != "biases"}
         backbone.biases.data.copy_(parameters["biases"])
         logits = linear(leaves, backbone(images))
-        loss = functional.cross_entropy(logits, placed(train.labels)[index])
-        found = torch.autograd.grad(loss, [*leaves.values(), backbone.biases])
-        return dict(zip([*leaves, "biases"], found, strict=True)), loss.item()
+        loss = functional.cross_entropy(logits, to_device(train.labels)[index])
+        result = torch.autograd.grad(loss, [*leaves.values(), backbone.biases])
+        return dict(zip([*leaves, "biases"], result, strict=True)), loss.item()
 
     def score(parameters: dict[str, Tensor]) -> float:
         guessed = biased_logits(backbone, prepared, parameters, judged.rows).argmax(1)
@@ -96,7 +95,7 @@ def biased_logits(
     parts = []
     with torch.no_grad():
         for start in range(0, len(images), batch):
-            inputs = prepare_images(placed(images[start : start + batch]), prepared)
+            inputs = prepare_images(to_device(images[start : start + batch]), prepared)
             parts.append(linear(parameters, backbone(inputs)))
     return torch.cat(parts).cpu().numpy()
 
@@ -127,13 +126,13 @@ def _train(
     task: str,
     checkpoints: Checkpoints | None,
 ) -> Head:
-    """Adam; the parameters of the first epoch with the best score are kept (dossier 2.1)."""
+    """Adam; the parameters of the first epoch with the best score are kept (reading S20)."""
     parameters = {name: tensor.clone() for name, tensor in start.items()}
     optimiser = Optimiser(_budget(settings), list(parameters), list(parameters.values()))
     best, done = Head({}, -1.0, 0), 0
-    found = checkpoints.load("head") if checkpoints else None
-    if found is not None:
-        tensors, info = found
+    result = checkpoints.load("head") if checkpoints else None
+    if result is not None:
+        tensors, info = result
         for name, tensor in parameters.items():
             tensor.copy_(tensors[f"now/{name}"])
         optimiser.restore({key.removeprefix("optimiser/"): kept for key, kept in tensors.items()})
@@ -145,7 +144,7 @@ def _train(
         for epoch in range(done + 1, settings.epochs + 1):
             if epoch > best.epoch + settings.patience + 1:
                 break
-            order = drawn(torch.randperm, count, generator=generator(seed, task, "order", epoch))
+            order = draw_on_processor(torch.randperm, count, generator=generator(seed, task, "order", epoch))
             losses = []
             for index in order.split(settings.batch_size):
                 slopes, loss = gradients(parameters, index)

@@ -21,10 +21,10 @@ class ClassSamples:
 
 
 def draw_samples(features: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> ClassSamples:
-    """Means over all images of a class, and `per_class` of them drawn by seed (all where there are fewer), dossier S5."""
+    """Means over all images of a class, and `per_class` of them drawn by seed (all where there are fewer), reading S5."""
     import torch  # slow to import, and a receiver of packets does without
 
-    from lifelong.randomness import generator
+    from lifelong.runtime.randomness import generator
 
     means, chosen = [], []
     for label in range(int(labels.max()) + 1):
@@ -46,7 +46,7 @@ class Metric:
 def tied_metric(tasks: Sequence[ClassSamples], shrinkage: Shrinkage = "none") -> Metric:
     """The factor of the inverse of the covariance that all tasks' samples, each less its class mean, have together.
 
-    Without shrinkage the pseudo-inverse, whose rank is at most the number of samples (dossier S4). A number s gives
+    Without shrinkage the pseudo-inverse, whose rank is at most the number of samples (reading S4). A number s gives
     (1 - s) * covariance + s * mean variance * identity; ledoit-wolf chooses s.
     """
     residuals = np.concatenate([t.samples.astype(np.float64) - t.means[t.owners] for t in tasks])

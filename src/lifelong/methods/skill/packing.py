@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from lifelong import layout
-from lifelong.artifacts import read_tensors
-from lifelong.config.skill import BiasHead, Collective, Skill, TaskEntry
-from lifelong.errors import UserError
 from lifelong.methods.skill.packet import Packet, write_packet
+from lifelong.params.sequences import TaskEntry
+from lifelong.params.skill import BiasHead, Collective, Skill
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors
+from lifelong.runtime.errors import UserError
 
 
 def pack(skill: Skill, name: str, seed: int, task: int) -> None:
     """The packets of one task, one for each variant, from what was taught."""
     collective, _ = task_of(skill, name, seed, task)
-    arrays, info = read_tensors(layout.taught(name, seed, task), "skill-taught")
+    arrays, info = read_tensors(paths.taught(name, seed, task), "skill-taught")
     for label, variant in collective.variants.items():
         head, mapper = collective.heads[variant.head], collective.mappers[variant.mapper]
         prefix = f"head/{variant.head}/"
-        found = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+        result = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
         if isinstance(head, BiasHead):
-            found, _ = read_tensors(layout.biased(name, seed, task, variant.head), "skill-biased")
-        tensors = {"head.weight": found["weight"], "head.bias": found["bias"]}
-        if "biases" in found:
-            tensors["biases"] = found["biases"]
+            result, _ = read_tensors(paths.biased(name, seed, task, variant.head), "skill-biased")
+        tensors = {"head.weight": result["weight"], "head.bias": result["bias"]}
+        if "biases" in result:
+            tensors["biases"] = result["biases"]
         prefix = f"anchor/{variant.mapper}/"
         tensors |= {f"anchor.{k.removeprefix(prefix)}": v for k, v in arrays.items() if k.startswith(prefix)}
         packet = Packet(
@@ -33,7 +34,7 @@ def pack(skill: Skill, name: str, seed: int, task: int) -> None:
             images=info["images"],
             tensors=tensors,
         )
-        write_packet(layout.packet(name, seed, task, label), packet)
+        write_packet(paths.packet(name, seed, task, label), packet)
 
 
 def task_of(skill: Skill, name: str, seed: int, task: int) -> tuple[Collective, TaskEntry]:

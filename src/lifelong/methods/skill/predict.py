@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from lifelong.backbones.biases import BiasedBackbone
-from lifelong.backbones.images import prepare_images
-from lifelong.backbones.load import backbone_fingerprint, load_backbone
-from lifelong.config.skill import BiasHead, Skill
-from lifelong.errors import UserError
 from lifelong.methods.skill.bank import Router, head_logits
 from lifelong.methods.skill.heads import biased_logits
 from lifelong.methods.skill.packing import task_of
 from lifelong.methods.skill.share import open_bank
+from lifelong.networks.backbones.biases import BiasedBackbone
+from lifelong.networks.backbones.images import prepare_images
+from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
+from lifelong.params.skill import BiasHead, Skill
+from lifelong.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from itertools import combinations
 from typing import Any
 
@@ -11,20 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lifelong import layout
-from lifelong.artifacts import read_tensors, write_json
-from lifelong.config.schema import Training
-from lifelong.config.skill import Skill
-from lifelong.config.skill_reuse import ClassOf, Harvest, Reuse
-from lifelong.errors import UserError, did_you_mean
-from lifelong.learning.optimisers import Optimiser
-from lifelong.memory import keep_freed_memory
+from lifelong.data.selection import TaskData, task_features
 from lifelong.methods.skill import names
 from lifelong.methods.skill.bank import head_logits
 from lifelong.methods.skill.packing import task_of
-from lifelong.methods.skill.selection import TaskData, task_features
 from lifelong.methods.skill.share import open_bank
-from lifelong.randomness import generator
+from lifelong.params.schema import Training
+from lifelong.params.skill import Skill
+from lifelong.params.skill_reuse import ClassOf, Harvest, Reuse
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors, write_json
+from lifelong.runtime.errors import UserError, did_you_mean
+from lifelong.runtime.randomness import generator
+from lifelong.training.optimisers import Optimiser
 
 THRESHOLDS = (0.95, 0.90)
 
@@ -34,26 +32,25 @@ def reuse(skill: Skill, name: str, seed: int) -> None:
     collective, _ = task_of(skill, name, seed, 0)
     if collective.reuse is None:
         raise UserError(f"skill.collectives.{name}: has no 'reuse', which says what to try")
-    gc.enable()
-    keep_freed_memory()
-    torch.set_num_threads(1)
     tier = skill.sequences[collective.sequence].tier
     entries = {entry.name: entry for entry in skill.tasks(collective.sequence)}
     splits = {
         task: tuple(
-            task_features(layout.features(collective.backbone, tier, entry.dataset, split), entry)
+            task_features(paths.features(collective.backbone, tier, entry.dataset, split), entry)
             for split in ("train", "test")
         )
         for task, entry in entries.items()
     }
-    wanted = collective.reuse
-    heads = {task: _head(splits[task], wanted, seed, task) for task in dict.fromkeys([*wanted.pairs, *_old(wanted)])}
-    pairs = [_union(splits, heads, wanted, seed, *pair) for pair in combinations(wanted.pairs, 2)]
-    transfers = [_transfer(splits, heads, wanted, seed, t.old, t.new) for t in wanted.transfers]
-    harvests = [_harvest(splits, heads, wanted, seed, harvest) for harvest in wanted.harvests]
-    corrected = correct(skill, name, seed, wanted.variant)
-    found = {"names": corrected, "pairs": pairs, "transfers": transfers, "harvests": harvests}
-    write_json(layout.reused(name, seed), found)
+    requested = collective.reuse
+    heads = {
+        task: _head(splits[task], requested, seed, task) for task in dict.fromkeys([*requested.pairs, *_old(requested)])
+    }
+    pairs = [_union(splits, heads, requested, seed, *pair) for pair in combinations(requested.pairs, 2)]
+    transfers = [_transfer(splits, heads, requested, seed, t.old, t.new) for t in requested.transfers]
+    harvests = [_harvest(splits, heads, requested, seed, harvest) for harvest in requested.harvests]
+    corrected = correct(skill, name, seed, requested.variant)
+    result = {"names": corrected, "pairs": pairs, "transfers": transfers, "harvests": harvests}
+    write_json(paths.reused(name, seed), result)
 
 
 def correct(skill: Skill, name: str, seed: int, variant: str) -> dict[str, Any]:
@@ -64,10 +61,10 @@ def correct(skill: Skill, name: str, seed: int, variant: str) -> dict[str, Any]:
     collective, _ = task_of(skill, name, seed, 0)
     entries = skill.tasks(collective.sequence)
     tier = skill.sequences[collective.sequence].tier
-    tests = [task_features(layout.features(collective.backbone, tier, e.dataset, "test"), e) for e in entries]
+    tests = [task_features(paths.features(collective.backbone, tier, e.dataset, "test"), e) for e in entries]
     bank = open_bank(skill, name, seed, variant, list(range(len(entries))))
     packets = [bank.packets[entry.name] for entry in entries]
-    arrays, _ = read_tensors(layout.collective_predictions(name, seed), "skill-predictions")
+    arrays, _ = read_tensors(paths.collective_predictions(name, seed), "skill-predictions")
     routed = arrays[f"routes/{collective.variants[variant].mapper}"]
     features = np.concatenate([test.rows for test in tests])
     starts = np.cumsum([0, *(len(packet.class_names) for packet in packets)])
@@ -97,7 +94,7 @@ def correct(skill: Skill, name: str, seed: int, variant: str) -> dict[str, Any]:
 
 
 def normalised(weight: Tensor) -> Tensor:
-    """w' = w / max |w| of each row: what a class of the head is in every task (Sec. 7.2, without bias: dossier S15)."""
+    """w' = w / max |w| of each row: what a class of the head is in every task (Sec. 7.2, without bias: reading S15)."""
     return weight / weight.abs().amax(1, keepdim=True)
 
 
@@ -195,9 +192,9 @@ def place(splits: Any, wanted: ClassOf) -> int:
 
 def _of_classes(splits: Any, chosen: list[tuple[str, int]], part: int) -> TaskData:
     """The images of these classes of several tasks, numbered in this order."""
-    found = [(splits[task][part].rows, splits[task][part].labels == label) for task, label in chosen]
-    rows = np.concatenate([rows[own] for rows, own in found])
-    labels = np.repeat(np.arange(len(found)), [own.sum() for _, own in found])
+    result = [(splits[task][part].rows, splits[task][part].labels == label) for task, label in chosen]
+    rows = np.concatenate([rows[own] for rows, own in result])
+    labels = np.repeat(np.arange(len(result)), [own.sum() for _, own in result])
     return TaskData(rows, labels, tuple(splits[task][0].names[label] for task, label in chosen))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lifelong import layout
-from lifelong.artifacts import read_info, write_json
-from lifelong.config.skill import Skill
-from lifelong.errors import UserError
 from lifelong.methods.skill.bank import Bank, collect
+from lifelong.params.skill import Skill
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_info, write_json
+from lifelong.runtime.errors import UserError
 
 
 def tasks_of_agent(tasks: int, agents: int, agent: int) -> list[int]:
@@ -28,10 +28,10 @@ def open_bank(skill: Skill, name: str, seed: int, variant: str, order: list[int]
     if variant not in collective.variants:
         raise UserError(f"skill.collectives.{name} has no variant {variant!r}: {', '.join(collective.variants)}")
     own = skill.tasks(collective.sequence)[order[0]]
-    features = layout.features(collective.backbone, skill.sequences[collective.sequence].tier, own.dataset, "train")
+    features = paths.features(collective.backbone, skill.sequences[collective.sequence].tier, own.dataset, "train")
     known = read_info(features, "features")
-    paths: list[Path] = [layout.packet(name, seed, task, variant) for task in order]
-    return collect(paths, known["backbone"], known["width"], known["channels"])
+    packets: list[Path] = [paths.packet(name, seed, task, variant) for task in order]
+    return collect(packets, known["backbone"], known["width"], known["channels"])
 
 
 def receive(skill: Skill, name: str, seed: int, agents: int, agent: int) -> None:
@@ -46,4 +46,4 @@ def receive(skill: Skill, name: str, seed: int, agents: int, agent: int) -> None
         bank = open_bank(skill, name, seed, variant, order)
         sizes = {task: sum(t.nbytes for t in packet.tensors.values()) for task, packet in sorted(bank.packets.items())}
         held[variant] = {"sha256": bank.digest, "refused": bank.refused, "bytes": sizes}
-    write_json(layout.bank(name, seed, agents, agent), {"own": tasks_of_agent(count, agents, agent), "variants": held})
+    write_json(paths.bank(name, seed, agents, agent), {"own": tasks_of_agent(count, agents, agent), "variants": held})

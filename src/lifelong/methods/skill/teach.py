@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,35 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from lifelong import layout
-from lifelong.artifacts import json_digest, read_info, read_tensors, write_json, write_tensors
-from lifelong.backbones.biases import BiasedBackbone
-from lifelong.backbones.load import backbone_fingerprint, load_backbone
-from lifelong.config.skill import BiasHead, Collective, Gmmc, LinearHead, Skill, TaskEntry
-from lifelong.device import placed
-from lifelong.errors import UserError
-from lifelong.learning.checkpoints import Checkpoints
-from lifelong.memory import keep_freed_memory
+from lifelong.data.selection import TaskData, task_features, task_images, validation_split
 from lifelong.methods.skill.gmmc import fit_clusters
 from lifelong.methods.skill.heads import Head, biased_logits, train_biased, train_linear
 from lifelong.methods.skill.mahalanobis import draw_samples
 from lifelong.methods.skill.packing import task_of
-from lifelong.methods.skill.selection import TaskData, task_features, task_images, validation_split
-from lifelong.randomness import derived_seed
+from lifelong.networks.backbones.biases import BiasedBackbone
+from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
+from lifelong.params.sequences import TaskEntry
+from lifelong.params.skill import BiasHead, Collective, Gmmc, LinearHead, Skill
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import json_digest, read_info, read_tensors, write_json, write_tensors
+from lifelong.runtime.device import to_device
+from lifelong.runtime.errors import UserError
+from lifelong.runtime.randomness import derived_seed
+from lifelong.training.checkpoints import Checkpoints
 
 Places = tuple[Path, Sequence[Path]]
 
 
-def teach(skill: Skill, name: str, seed: int, task: int, threads: int = 1) -> None:
+def teach(skill: Skill, name: str, seed: int, task: int) -> None:
     """Linear heads and anchors of one task, from the features of its training images alone.
 
     Raises:
         UserError: there is no such task or seed, or the features are missing.
     """
     collective, entry = task_of(skill, name, seed, task)
-    _start(threads)
     data = task_features(_features(skill, collective, entry, "train"), entry)
     train, validation = _splits(skill, collective, data)
     arrays: dict[str, np.ndarray] = {}
@@ -68,23 +65,22 @@ def teach(skill: Skill, name: str, seed: int, task: int, threads: int = 1) -> No
         arrays |= {f"anchor/{label}/{key}": value for key, value in parts.items()}
         info["anchors"][label] = about
     about_data = {"class_names": list(data.names), "backbone": data.backbone, "images": len(data)}
-    write_tensors(layout.taught(name, seed, task), "skill-taught", arrays, {**info, **about_data, "task": entry.name})
-    write_json(layout.taught_times(name, seed, task), {"images": len(data), "seconds": seconds})
+    write_tensors(paths.taught(name, seed, task), "skill-taught", arrays, {**info, **about_data, "task": entry.name})
+    write_json(paths.taught_times(name, seed, task), {"images": len(data), "seconds": seconds})
 
 
-def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, places: Places, threads: int = 1) -> None:
+def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, places: Places) -> None:
     """A head with beneficial biases of one task, from its training images, through the frozen backbone."""
     collective, entry = task_of(skill, name, seed, task)
     head = collective.heads.get(label)
     if not isinstance(head, BiasHead):
         raise UserError(f"skill.collectives.{name}.heads: {label!r} is no head with beneficial biases")
-    _start(threads)
     settings = skill.backbones[collective.backbone]
     tier = skill.tiers[skill.sequences[collective.sequence].tier]
-    images = task_images(layout.images(entry.dataset), entry, "train", tier)
+    images = task_images(paths.images(entry.dataset), entry, "train", tier)
     train, judged = _splits(skill, collective, images)
     if head.selection == "test":
-        judged = task_images(layout.images(entry.dataset), entry, "test", tier)
+        judged = task_images(paths.images(entry.dataset), entry, "test", tier)
     network = load_backbone(collective.backbone, settings, *places)
     width = read_info(_features(skill, collective, entry, "train"), "features")["width"]
     key = [
@@ -95,46 +91,39 @@ def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, plac
         seed,
         skill.sequences[collective.sequence].validation,
     ]
-    checkpoints = Checkpoints(layout.CHECKPOINTS / json_digest(key))
+    checkpoints = Checkpoints(paths.CHECKPOINTS / json_digest(key))
     start = time.perf_counter()
     biased = BiasedBackbone(network, settings.image_size, head.layout)
     trained = train_biased(biased, settings, train, judged, head, derived_seed(seed, label), entry.name, width, checkpoints)
     write_tensors(
-        layout.biased(name, seed, task, label),
+        paths.biased(name, seed, task, label),
         "skill-biased",
         {key: tensor.cpu().numpy() for key, tensor in trained.parameters.items()},
         {**_about(trained), "task": entry.name},
     )
     spent = {"images": len(train), "epochs": len(trained.curve), "seconds": time.perf_counter() - start}
-    write_json(layout.biased_times(name, seed, task, label), spent)
+    write_json(paths.biased_times(name, seed, task, label), spent)
     checkpoints.remove()
 
 
-def judge_biased(skill: Skill, name: str, seed: int, label: str, places: Places, threads: int = 1) -> None:
+def judge_biased(skill: Skill, name: str, seed: int, label: str, places: Places) -> None:
     """What the heads with beneficial biases answer for the test images of their own tasks."""
     collective, _ = task_of(skill, name, seed, 0)
-    _start(threads)
     settings, head = skill.backbones[collective.backbone], collective.heads[label]
     assert isinstance(head, BiasHead)
     tier = skill.tiers[skill.sequences[collective.sequence].tier]
     biased = BiasedBackbone(load_backbone(collective.backbone, settings, *places), settings.image_size, head.layout)
     for task, entry in enumerate(skill.tasks(collective.sequence)):
-        images = task_images(layout.images(entry.dataset), entry, "test", tier)
-        found, _ = read_tensors(layout.biased(name, seed, task, label), "skill-biased")
-        logits = biased_logits(biased, settings, {key: placed(a) for key, a in found.items()}, images.rows)
+        images = task_images(paths.images(entry.dataset), entry, "test", tier)
+        result, _ = read_tensors(paths.biased(name, seed, task, label), "skill-biased")
+        logits = biased_logits(biased, settings, {key: to_device(a) for key, a in result.items()}, images.rows)
         arrays = {"predictions": logits.argmax(1), "labels": images.labels}
-        write_tensors(layout.biased_predictions(name, seed, task, label), "skill-judged", arrays, {"task": entry.name})
-
-
-def _start(threads: int) -> None:
-    gc.enable()
-    keep_freed_memory()
-    torch.set_num_threads(threads)
+        write_tensors(paths.biased_predictions(name, seed, task, label), "skill-judged", arrays, {"task": entry.name})
 
 
 def _features(skill: Skill, collective: Collective, entry: TaskEntry, split: str) -> Path:
     tier = skill.sequences[collective.sequence].tier
-    return layout.features(collective.backbone, tier, entry.dataset, split)
+    return paths.features(collective.backbone, tier, entry.dataset, split)
 
 
 def _splits(skill: Skill, collective: Collective, data: TaskData) -> tuple[TaskData, TaskData]:

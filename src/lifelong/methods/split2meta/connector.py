@@ -1,4 +1,4 @@
-"""Connector: NSP's slow model, a fast model held by the old features, and their average (dossier 4.1).
+"""Connector: NSP's slow model, a fast model held by the old features, and their average (reading M28).
 
 Lin et al. 2022. The fast model starts from the network the last task left, as the slow one does. State: between the stages
 of a task `old` holds that network, then `slow` the slow model.
@@ -9,31 +9,31 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from lifelong.config.split2meta import ConnectorOptions
-from lifelong.learning.fit import Objective
-from lifelong.learning.job import Job, State, weights
+from lifelong.methods.split2meta import ConnectorOptions
 from lifelong.methods.split2meta import slow as nsp
-from lifelong.methods.split2meta.fusion import fused, slow_share
-from lifelong.methods.split2meta.slow import kept_groups, norm_penalty, project, update_rule
+from lifelong.methods.split2meta.fusion import fuse_weights, slow_share
+from lifelong.methods.split2meta.slow import keep_groups, norm_penalty, update_rule
 from lifelong.networks.base import Network
+from lifelong.training.fit import Objective
+from lifelong.training.job import Job, State, weights
 
 
-def slow(job: Job, state: State | None) -> State:
+def slow(job: Job, options: ConnectorOptions, state: State | None) -> State:
     """NSP's slow model; the network it started from is kept for `fast`."""
-    return nsp.slow(job, state) | {"old": state["network"] if state else {}}
+    return nsp.slow(job, options, state) | {"old": state["network"] if state else {}}
 
 
-def fast(job: Job, state: State) -> State:
+def fast(job: Job, options: ConnectorOptions, state: State) -> State:
     """From the old network: cross-entropy + strength * squared distance of the features to the old ones, unprojected."""
     old = job.network({"network": state["old"]}).eval().requires_grad_(False)
     network = job.network({"network": state["old"]})
     job.fit(
         network,
-        objective=close_objective(job.objective(network), network, old, _options(job).feature_distance),
-        penalty=norm_penalty(job, state),
-        hook=update_rule(job, network, {}),
+        objective=close_objective(job.objective(network), network, old, options.feature_distance),
+        penalty=norm_penalty(options, state),
+        hook=update_rule(job, options, network, {}),
     )
-    return {"network": weights(network), **kept_groups(state), "slow": state["network"]}
+    return {"network": weights(network), **keep_groups(state), "slow": state["network"]}
 
 
 def close_objective(objective: Objective, network: Network, old: Network, strength: float) -> Objective:
@@ -46,15 +46,7 @@ def close_objective(objective: Objective, network: Network, old: Network, streng
     return close
 
 
-def fuse(job: Job, state: State) -> State:
+def fuse(job: Job, options: ConnectorOptions, state: State) -> State:
     """(1 - 1/t) slow + 1/t fast, every parameter and buffer."""
-    network = fused(state["slow"], state["network"], slow_share(job.task.index))
-    return {"network": network, **kept_groups(state)}
-
-
-def _options(job: Job) -> ConnectorOptions:
-    assert isinstance(job.experiment.options, ConnectorOptions)
-    return job.experiment.options
-
-
-__all__ = ["fast", "fuse", "project", "slow"]
+    network = fuse_weights(state["slow"], state["network"], slow_share(job.task.index))
+    return {"network": network, **keep_groups(state)}

@@ -1,4 +1,4 @@
-"""Dreams: images that a trained network answers as a task asks, made from the network alone (paper Eq. 9; dossier M14)."""
+"""Dreams: images that a trained network answers as a task asks, made from the network alone (paper Eq. 9; reading M14)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.adam import adam
 
-from lifelong.config.split2meta import Dreams
 from lifelong.data.tensors import Split
+from lifelong.methods.split2meta import Dreams
 from lifelong.methods.split2meta.layers import shared_layers
 from lifelong.methods.split2meta.normalisation import norm_layers
 from lifelong.networks.base import Network
-from lifelong.randomness import drawn
+from lifelong.runtime.randomness import draw_on_processor
 
 Statistics = Mapping[str, tuple[Tensor, Tensor]]
 """Layer -> mean and variance [channels] that the images' own shall come near to."""
@@ -27,7 +27,7 @@ def running_statistics(network: nn.Module) -> Statistics:
 
 
 @torch.no_grad()
-def recorded_statistics(network: Network, split: Split, batch: int) -> Statistics:
+def record_statistics(network: Network, split: Split, batch: int) -> Statistics:
     """For networks without batch normalisation: mean and variance of what leaves each shared layer on a task's images."""
     sums: dict[str, list[Tensor]] = {}
     with _watched(shared_layers(network), leaving=True) as seen:
@@ -35,8 +35,8 @@ def recorded_statistics(network: Network, split: Split, batch: int) -> Statistic
             network.features(split.batch(chosen)[0])
             for name, output in seen.items():
                 flat = _by_channel(output).double()
-                found = [torch.tensor(flat.shape[1]), flat.sum(1), flat.square().sum(1)]
-                sums[name] = [a + b for a, b in zip(sums[name], found, strict=True)] if name in sums else found
+                result = [torch.tensor(flat.shape[1]), flat.sum(1), flat.square().sum(1)]
+                sums[name] = [a + b for a, b in zip(sums[name], result, strict=True)] if name in sums else result
     return {
         name: ((total / n).float(), (squares / n - (total / n).square()).clamp_min(0).float())
         for name, (n, total, squares) in sums.items()
@@ -70,7 +70,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def balanced_targets(count: int, classes: int) -> Tensor:
-    """The classes in turn, [count] int64 (dossier M15)."""
+    """The classes in turn, [count] int64 (reading M15)."""
     return torch.arange(count) % classes
 
 
@@ -89,10 +89,12 @@ def dream(
     The network is in evaluation mode; each iteration sees all images rolled by the same few pixels. They start as noise
     around the middle grey and are kept within the range of images.
     """
-    images = (0.5 + 0.25 * drawn(torch.randn, len(targets), *image_shape, generator=generator)).clamp_(0, 1)
+    images = (0.5 + 0.25 * draw_on_processor(torch.randn, len(targets), *image_shape, generator=generator)).clamp_(0, 1)
     first, second, steps = torch.zeros_like(images), torch.zeros_like(images), torch.zeros((), device="cpu")
     watched = norm_layers(network)
-    rolls = drawn(torch.randint, -options.jitter, options.jitter + 1, (options.iterations, 2), generator=generator).tolist()
+    rolls = draw_on_processor(
+        torch.randint, -options.jitter, options.jitter + 1, (options.iterations, 2), generator=generator
+    ).tolist()
     with _watched(watched or shared_layers(network), leaving=not watched) as seen:
         for across, down in rolls:
             images.requires_grad_()

@@ -1,4 +1,4 @@
-"""Slow and fast model as one: A W_slow + (1 - A) W_fast (paper Eq. 10 and Algorithm 1, the same by dossier M9)."""
+"""Slow and fast model as one: A W_slow + (1 - A) W_fast (paper Eq. 10 and Algorithm 1, the same by reading M9)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim.adam import adam
 
-from lifelong.config.split2meta import MetaFusion
+from lifelong.methods.split2meta import MetaFusion
 from lifelong.methods.split2meta.normalisation import norm_layers
 from lifelong.networks.base import Network
-from lifelong.randomness import drawn
+from lifelong.runtime.randomness import draw_on_processor
 
 Weights = Mapping[str, Tensor]
 """Parameters and buffers by name."""
@@ -22,7 +22,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Dreamt:
-    """What is kept of a task: dreams [n, C, H, W] in [0, 1] and the dreaming model's logits [n, classes] (dossier M13)."""
+    """What is kept of a task: dreams [n, C, H, W] in [0, 1] and the dreaming model's logits [n, classes] (reading M13)."""
 
     head: int
     images: Tensor
@@ -30,25 +30,25 @@ class Dreamt:
 
 
 def slow_share(task: int) -> float:
-    """1 - 1/t, t counted from 1: the slow model's share in Connector and where A starts (dossier M11)."""
+    """1 - 1/t, t counted from 1: the slow model's share in Connector and where A starts (reading M11)."""
     return 1 - 1 / (task + 1)
 
 
-def fused(slow: Weights, fast: Weights, share: float | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fuse_weights(slow: Weights, fast: Weights, share: float | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """share * slow + (1 - share) * fast of every tensor; exactly slow at 1, fast at 0, and either where they are equal.
 
     A share for each name is [like the tensor's first dimensions ..., 1, ...]; tensors without one, and counters, are slow's.
     """
-    found = dict(slow)
+    result = dict(slow)
     for name, tensor in slow.items():
         part = share if isinstance(share, float) else share.get(name)
         if part is not None and tensor.is_floating_point():
-            found[name] = torch.lerp(fast[name], tensor, part)
-    return found
+            result[name] = torch.lerp(fast[name], tensor, part)
+    return result
 
 
 class Shares(nn.Module):
-    """A = sigmoid(a) of what is fused: a value an output channel, a layer or an element (dossier M10, M11, M12).
+    """A = sigmoid(a) of what is fused: a value an output channel, a layer or an element (readings M10, M11, M12).
 
     Parameters and running statistics of a layer have one A by output channel; a batch normalisation has that of the
     convolution it follows directly (`network.followed`), or its own where it follows a sum. Heads of other tasks are the
@@ -80,8 +80,8 @@ class Shares(nn.Module):
 
     def forward(self) -> dict[str, Tensor]:
         """A for each fused tensor, shaped to multiply it."""
-        found = {owner: torch.sigmoid(self.logits[key]) for owner, key in self._keys.items()}
-        return {name: found[owner].reshape(self._shape[name]) for name, owner in self._owner.items()}
+        result = {owner: torch.sigmoid(self.logits[key]) for owner, key in self._keys.items()}
+        return {name: result[owner].reshape(self._shape[name]) for name, owner in self._owner.items()}
 
 
 class _AllLogits(nn.Module):
@@ -101,7 +101,7 @@ def dream_loss(network: Network, weights: Weights, bank: Sequence[Dreamt]) -> Te
 
     The network must be in evaluation mode. Gradients reach batch normalisation's running statistics too.
     """
-    inner = {f"network.{name}": tensor for name, tensor in folded(network, weights).items()}
+    inner = {f"network.{name}": tensor for name, tensor in fold_norms(network, weights).items()}
     answers = functional_call(_AllLogits(network), inner, (torch.cat([one.images for one in bank]),))
     total, start = torch.zeros(()), 0
     for one in bank:
@@ -111,22 +111,22 @@ def dream_loss(network: Network, weights: Weights, bank: Sequence[Dreamt]) -> Te
     return total
 
 
-def folded(network: nn.Module, weights: Weights) -> dict[str, Tensor]:
+def fold_norms(network: nn.Module, weights: Weights) -> dict[str, Tensor]:
     """The same function in evaluation mode with running statistics 0 and 1 and all else in scale and shift.
 
     scale = w / sqrt(v + eps), shift = b - m * scale: torch gives no gradient by running statistics, but does by these.
     """
-    found = dict(weights)
+    result = dict(weights)
     for name, layer in norm_layers(network).items():
         w, b, m, v = (weights[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
         scale = w / (v + layer.eps).sqrt()
-        found[f"{name}.weight"], found[f"{name}.bias"] = scale, b - m * scale
-        found[f"{name}.running_mean"] = torch.zeros_like(m)
-        found[f"{name}.running_var"] = torch.full_like(v, 1 - layer.eps)
-    return found
+        result[f"{name}.weight"], result[f"{name}.bias"] = scale, b - m * scale
+        result[f"{name}.running_mean"] = torch.zeros_like(m)
+        result[f"{name}.running_var"] = torch.full_like(v, 1 - layer.eps)
+    return result
 
 
-def meta_fused(
+def learn_fusion(
     network: Network,
     slow: Weights,
     fast: Weights,
@@ -147,9 +147,11 @@ def meta_fused(
     counts = [torch.zeros((), device="cpu") for _ in learnt]
     constant = {name: torch.full_like(share, slow_share(task)) for name, share in shares().items()}
     with torch.no_grad():
-        linear = dream_loss(network, fused(slow, fast, constant), bank).item()
+        linear = dream_loss(network, fuse_weights(slow, fast, constant), bank).item()
     for _ in range(options.steps):
-        loss = dream_loss(network, fused(slow, fast, shares()), [_some(one, options.batch, generator) for one in bank])
+        loss = dream_loss(
+            network, fuse_weights(slow, fast, shares()), [_some(one, options.batch, generator) for one in bank]
+        )
         gradients = list(torch.autograd.grad(loss, learnt))
         with torch.no_grad():
             adam(
@@ -170,24 +172,24 @@ def meta_fused(
             )
         report(f"loss {loss.item():.4f}")
     with torch.no_grad():
-        found = {name: share.clone() for name, share in shares().items()}
-        meta = dream_loss(network, fused(slow, fast, found), bank).item()
+        result = {name: share.clone() for name, share in shares().items()}
+        meta = dream_loss(network, fuse_weights(slow, fast, result), bank).item()
         if not meta <= linear:
-            found, meta = constant, linear
-        return fused(slow, fast, found), found, {"linear": linear, "meta": meta}
+            result, meta = constant, linear
+        return fuse_weights(slow, fast, result), result, {"linear": linear, "meta": meta}
 
 
 def _some(one: Dreamt, count: int | None, generator: torch.Generator) -> Dreamt:
     """As many of a task's dreams, drawn anew; all of them without a count."""
     if count is None or count >= len(one.images):
         return one
-    chosen = drawn(torch.randperm, len(one.images), generator=generator)[:count]
+    chosen = draw_on_processor(torch.randperm, len(one.images), generator=generator)[:count]
     return Dreamt(one.head, one.images[chosen], one.logits[chosen])
 
 
 @torch.no_grad()
 def estimate_norm_statistics(network: Network, images: Tensor) -> None:
-    """Batch normalisation's running statistics made anew from one pass over images [n, C, H, W] (dossier M12)."""
+    """Batch normalisation's running statistics made anew from one pass over images [n, C, H, W] (reading M12)."""
     layers = norm_layers(network).values()
     before = [layer.momentum for layer in layers]
     for layer in layers:

@@ -23,19 +23,19 @@ def shared_layers(network: nn.Module) -> dict[str, Layer]:
 def columns(layer: Layer, inputs: Tensor) -> Tensor:
     """What the layer's matrix is multiplied by: [n, rows, positions], float64.
 
-    Of a linear layer one position, of a convolution the unfolded windows (dossier M5). A bias is the weight of one more
+    Of a linear layer one position, of a convolution the unfolded windows (reading M5). A bias is the weight of one more
     input that is always 1, so that one projection holds both.
     """
     if isinstance(layer, nn.Linear):
-        found = inputs.detach().double().unsqueeze(2)
+        result = inputs.detach().double().unsqueeze(2)
     else:
         if layer.groups != 1 or isinstance(layer.padding, str) or layer.padding_mode != "zeros":
             raise ValueError(f"{layer}: only ungrouped convolutions with numeric zero padding are unfolded")
         unfolded = F.unfold(inputs.detach(), layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        found = unfolded.double()
+        result = unfolded.double()
     if layer.bias is None:
-        return found
-    return torch.cat([found, found.new_ones(len(found), 1, found.shape[2])], dim=1)
+        return result
+    return torch.cat([result, result.new_ones(len(result), 1, result.shape[2])], dim=1)
 
 
 def rows(layer: Layer) -> int:

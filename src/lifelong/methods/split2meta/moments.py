@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lifelong.config.split2meta import NspSpace, TpnspSpace
 from lifelong.data.tensors import Split
-from lifelong.learning.importance import recorded
+from lifelong.methods.split2meta import NspSpace, TpnspSpace
 from lifelong.methods.split2meta.layers import as_matrix, columns, shared_layers
 from lifelong.networks.base import Network
-from lifelong.randomness import one_of
+from lifelong.runtime.randomness import draw_choice
+from lifelong.training.importance import record_layers
 
 Moments = dict[str, Tensor]
 """Layer -> [rows, rows], float64."""
@@ -25,7 +25,7 @@ BLOCK = 256
 
 
 def preference_factor(x: Tensor, g: Tensor, reading: str) -> Tensor:
-    """TPNSP: F [rows, n] whose F F^T is one batch's second moment, image by image or position by position (dossier M1).
+    """TPNSP: F [rows, n] whose F F^T is one batch's second moment, image by image or position by position (reading M1).
 
     x [n, rows, p] enters the layer, g [n, out, p] is each image's own loss gradient by what leaves it.
     `per-sample`: the sum over the images of A A^T with A = X G^T of paper Eq. 4. `per-position`: the sum of ||g||^2 x x^T
@@ -38,7 +38,7 @@ def preference_factor(x: Tensor, g: Tensor, reading: str) -> Tensor:
 
 @torch.no_grad()
 def feature_moments(network: Network, split: Split, batch: int, options: NspSpace) -> Moments:
-    """NSP (dossier 4.1): of each shared layer the sum of x x^T over positions x [rows] of its inputs.
+    """NSP (reading M26): of each shared layer the sum of x x^T over positions x [rows] of its inputs.
 
     `batch-mean` (released) takes the positions of each batch's mean input, `per-position` those of every image. The network
     must be in evaluation mode.
@@ -46,7 +46,7 @@ def feature_moments(network: Network, split: Split, batch: int, options: NspSpac
     layers = shared_layers(network)
     total: Moments = {}
     for chosen in torch.arange(len(split)).split(batch):
-        with recorded(layers) as records:
+        with record_layers(layers) as records:
             network.features(split.batch(chosen)[0])
         for name, layer in layers.items():
             inputs = records[name].inputs
@@ -58,14 +58,14 @@ def feature_moments(network: Network, split: Split, batch: int, options: NspSpac
 def preference_moments(
     network: Network, split: Split, head: int, batch: int, options: TpnspSpace, generator: torch.Generator
 ) -> Moments:
-    """TPNSP: second moments whose eigenvectors stand for the singular vectors of X G^T (paper Eq. 5; dossier M1).
+    """TPNSP: second moments whose eigenvectors stand for the singular vectors of X G^T (paper Eq. 5; reading M1).
 
-    X G^T of a batch is its transposed weight gradient A^T (dossier 0.2 item 7). `literal`: A^T A with A of all images at
+    X G^T of a batch is its transposed weight gradient A^T (reading M1). `literal`: A^T A with A of all images at
     once. `per-batch`: the sum of A^T A over the batches' own A. The other readings: `preference_factor`. All are divided by
     their trace: gradients shrink with the loss, so the task that was learnt worst would decide alone without.
 
     The gradients are of cross-entropy under `head` in evaluation mode, with the images' own labels (`true`) or labels
-    drawn from the network's answer (`model`, dossier M2).
+    drawn from the network's answer (`model`, reading M2).
     """
     layers = shared_layers(network)
     named = {f"{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
@@ -73,10 +73,10 @@ def preference_moments(
     factors: dict[str, Tensor] = {}
     for chosen in torch.arange(len(split)).split(batch):
         images, targets = split.batch(chosen)
-        with recorded(layers) as records:
+        with record_layers(layers) as records:
             logits = network(images, head)
         if options.labels == "model":
-            targets = one_of(logits.detach().softmax(1), generator)
+            targets = draw_choice(logits.detach().softmax(1), generator)
         loss = F.cross_entropy(logits, targets, reduction="sum")
         if options.reading in ("literal", "per-batch"):
             gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))

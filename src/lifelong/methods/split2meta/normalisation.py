@@ -1,4 +1,4 @@
-"""EWC on the scale and shift of batch normalisation, which no projection protects (dossier 4.1)."""
+"""EWC on the scale and shift of batch normalisation, which no projection protects (reading M27)."""
 
 from __future__ import annotations
 

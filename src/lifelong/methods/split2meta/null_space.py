@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-12
-"""Of the largest eigenvalue: below it an eigenvalue is rounding (dossier M3)."""
+"""Of the largest eigenvalue: below it an eigenvalue is rounding (reading M3)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Subspace:
         return torch.eye(len(basis), dtype=torch.float64) - within if self.kept else within
 
 
-def kept_subspace(moment: Tensor, rule: str, threshold: float, before: Subspace | None = None) -> Subspace:
+def find_subspace(moment: Tensor, rule: str, threshold: float, before: Subspace | None = None) -> Subspace:
     """The kept directions of a second moment [rows, rows] (float64, positive semi-definite), float32.
 
     With `before`, only directions kept there can be kept: what is taken out stays out, so the dimensions never grow.
@@ -66,7 +66,7 @@ def kept_count(values: Tensor, rule: str, threshold: float, total: float) -> int
     """How many of the ascending eigenvalues count as unused.
 
     `ratio` (NSP's a, released): those at most `threshold` times the smallest, itself at least 1e-12 of the largest, as
-    exact zeros occur (dossier M3). `energy`: as many of the smallest as together hold at most `threshold` of `total`,
+    exact zeros occur (reading M3). `energy`: as many of the smallest as together hold at most `threshold` of `total`,
     the moment's trace.
     """
     values = values.clamp_min(0)
@@ -85,8 +85,8 @@ def to_tensors(subspaces: Mapping[str, Subspace]) -> dict[str, Tensor]:
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Subspace]:
     """The reverse of `to_tensors`."""
-    found = {}
+    result = {}
     for key, basis in tensors.items():
         side, _, name = key.partition("/")
-        found[name] = Subspace(basis, side == "kept")
-    return found
+        result[name] = Subspace(basis, side == "kept")
+    return result

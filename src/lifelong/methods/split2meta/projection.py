@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lifelong.learning.fit import StepHook
 from lifelong.methods.split2meta.layers import as_matrix, write_matrix
 from lifelong.methods.split2meta.null_space import Subspace
+from lifelong.training.fit import StepHook
 
 
 class ProjectedUpdates(StepHook):
@@ -19,7 +19,7 @@ class ProjectedUpdates(StepHook):
     Attributes:
         subspaces: layer -> kept directions; layers without are not projected.
         rates: parameter -> what its update is multiplied by; others by 1.
-        normalised: P / ||P|| with the Frobenius norm sqrt(k), as released (dossier M4).
+        normalised: P / ||P|| with the Frobenius norm sqrt(k), as released (reading M4).
     """
 
     def __init__(self, subspaces: Mapping[str, Subspace], rates: Mapping[str, float], normalised: bool = False) -> None:

@@ -1,0 +1,67 @@
+"""`lifelong`: what people use, and the stages that Snakemake runs.
+
+Paths follow from names (`lifelong.runtime.paths`), relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from lifelong.cli.people import PEOPLE
+from lifelong.cli.skill import skill
+from lifelong.cli.stages import STAGES, stage_command
+from lifelong.params import load
+from lifelong.params.methods import shipped_methods, stage_table
+from lifelong.params.schema import PARAMS_FILE
+from lifelong.runtime.errors import UserError
+from lifelong.runtime.supervision import UNDER_SNAKEMAKE, describe_usage
+
+
+class _Commands(click.Group):
+    """Beside its own commands one for each stage of the methods, those that params.yaml brings among them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*super().list_commands(context), *stage_table(shipped_methods())})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        own = super().get_command(context, name)
+        if own is not None:
+            return own
+        stages = stage_table(shipped_methods())
+        if name not in stages and Path(context.params.get("params", PARAMS_FILE)).exists():
+            stages = load(context.params.get("params", PARAMS_FILE)).stages()
+        return stage_command(stages[name]) if name in stages else None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--params", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
+@click.pass_context
+def cli(context: click.Context, params: Path) -> None:
+    """Stages of the lifelong-learning pipeline. `snakemake TARGET` runs them in order; each also works by hand."""
+    context.obj = load(params)
+
+
+for command in (*PEOPLE, *STAGES, skill):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point: the user's own errors are one message without a traceback, and exit status 2."""
+    gc.disable()  # imports alone make garbage collection cost 0.4 s; a stage turns it on again
+    try:
+        cli.main(standalone_mode=False)
+        if UNDER_SNAKEMAKE in os.environ:
+            print(describe_usage(), file=sys.stderr)
+    except UserError as error:
+        print(f"lifelong: {error}", file=sys.stderr)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)

@@ -1,0 +1,84 @@
+"""What people use: check the parameters, show a report, serve MLflow's page, predict."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from lifelong.params import Settings
+from lifelong.pipeline.tracking.mlflow_runs import public_uri
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import missing_file
+from lifelong.runtime.errors import UserError
+from lifelong.runtime.places import RAW, search_directories
+
+
+@click.command()
+@click.argument("experiment", required=False)
+@click.pass_obj
+def check(settings: Settings, experiment: str | None) -> None:
+    """Check params.yaml and name its experiments, or print one of them in full and what it was made of."""
+    if experiment is not None:
+        from lifelong.params.explanation import explain_experiment
+
+        click.echo(explain_experiment(settings, experiment), nl=False)
+        return
+    for name, one in settings.experiments.items():
+        click.echo(f"{name}: {one.method_name} on {one.sequence_name}, seeds {list(one.seeds)}")
+
+
+@click.command()
+@click.argument("report")
+@click.pass_obj
+def show(settings: Settings, report: str) -> None:
+    """Print a report, and where the models and the MLflow page are."""
+    settings.report(report)
+    text = paths.report(report, "md")
+    if not text.exists():
+        raise missing_file(text)
+    click.echo(text.read_text().partition("## How these were made")[0])
+    click.echo(f"Report   {text} (how the numbers were made; .csv and .json beside it)")
+    click.echo(f"Models   {paths.RESULTS}/<experiment>/seed-<s>/task-<t>/")
+    click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
+
+
+@click.command()
+@click.option("--port", type=int, default=5000, show_default=True)
+@click.pass_obj
+def ui(settings: Settings, port: int) -> None:
+    """Serve MLflow's page over the runs on 127.0.0.1."""
+    uri = settings.tracked_at()
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"the runs are at {public_uri(uri)}, which has a page of its own: open it in a browser")
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"{public_uri(uri)}: no run is written yet; `snakemake demo` writes the first")
+    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
+    # One worker and no job service: a page for one person starts in seconds. The address goes by the environment,
+    # since it may hold a password and arguments are visible to all.
+    os.environ |= {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    arguments = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--collective", default="skill-19", show_default=True)
+@click.option("--variant", default="GMMC", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.pass_obj
+def predict(settings: Settings, images: tuple[Path, ...], collective: str, variant: str, seed: int) -> None:
+    """Task and class of any image, by the packets that a collective's agents shared."""
+    from lifelong.methods.skill.predict import predict
+
+    for answer in predict(settings.skill, collective, variant, seed, images, (RAW, search_directories())):
+        click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
+
+
+PEOPLE = (check, show, predict, ui)

@@ -1,0 +1,40 @@
+"""Data sets of one's own that params.yaml may name beside the built-in ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from lifelong.params.sections import Count, Fraction, Section, Seed
+
+
+class Folder(Section):
+    """Images by class, in a directory or tar: `<split>/<class>/<image>` or `<class>/<image>`."""
+
+    path: str
+    image_size: Count
+    channels: Literal["grey", "colour"] = "colour"
+    test_fraction: Fraction | None = None
+    split_seed: Seed = 0
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class DenseFolder(Section):
+    """Images with annotations of every pixel, in a directory or tar."""
+
+    path: str
+    # camvid: <split>/<name>.jpg and <split>annot/<name>.png, classes from 0, no background; voc: JPEGImages,
+    # SegmentationClassAug or SegmentationClass, ImageSets/Segmentation/{train_aug or train,val}.txt, 0 the background.
+    layout: Literal["camvid", "voc"]
+    classes: Count  # without the background; other values of an annotation are void
+    height: Count  # pixels, to which images and annotations are resized
+    width: Count
+
+
+def _which(value: Any) -> str:
+    return "dense" if "layout" in value or isinstance(value, DenseFolder) else "folder"
+
+
+DataSet = Annotated[Annotated[Folder, Tag("folder")] | Annotated[DenseFolder, Tag("dense")], Discriminator(_which)]
+"""Annotations of every pixel where a `layout` is given."""

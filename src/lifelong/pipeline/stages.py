@@ -1,0 +1,162 @@
+"""Everything that runs as a job: what decides its outcome, and what it needs of the machine.
+
+A method's own stages are declared in its package (`Method.stages`); here is all else, and one way to ask for either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lifelong.params import Experiment, Report, Settings
+from lifelong.params.datasets import DenseFolder
+from lifelong.params.networks import network_module
+from lifelong.params.reports import sources
+from lifelong.pipeline.fingerprints import fingerprint
+from lifelong.runtime.artifacts import file_digest
+
+Parts = tuple[dict[str, Any], list[str]]
+"""Parameters as JSON values, and the entries (`module:function`) whose code decides the outcome beside them."""
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """A kind of job.
+
+    Attributes:
+        parts: (settings, names of what it is about) -> what its outcome depends on.
+        memory: MiB.
+        device: whether it computes on the device that is asked for.
+    """
+
+    parts: Callable[..., Parts]
+    memory: int = 500
+    device: bool = False
+
+
+def job_fingerprint(settings: Settings, kind: str, *names: str) -> str:
+    """What the outcome of a job depends on, as one hash."""
+    return fingerprint(*JOBS[kind].parts(settings, *names))
+
+
+def stage_fingerprint(experiment: Experiment, stage: str) -> str:
+    """What the outcome of a method's stage depends on."""
+    entries = ["lifelong.pipeline.run:run_seeds", experiment.method.stage(stage).entry, _building(experiment.network)]
+    return fingerprint(experiment.parameters(), entries)
+
+
+def scores_parts(experiment: Experiment) -> Parts:
+    parameters = {key: experiment.parameters()[key] for key in ("sequence", "network", "heads", "dropout_at_test")}
+    entries = ["lifelong.pipeline.evaluate:evaluate", _building(experiment.network)]
+    if experiment.method.network_of:  # then what answers is not told by the weights alone
+        parameters["options"] = experiment.options.model_dump()
+        entries.append(experiment.method.network_of)
+    return parameters | {"stop": experiment.stop}, entries
+
+
+def summary_parts(experiment: Experiment) -> Parts:
+    listed = {"seeds": list(experiment.seeds), "joint": experiment.joint, "stop": experiment.stop}
+    return {**experiment.parameters(), **listed}, ["lifelong.pipeline.summarise:summarise"]
+
+
+def report_parts(report: Report) -> Parts:
+    digests = {path.name: file_digest(path) for path in sources(report.options)}
+    entries = [f"{report.kind.module}:write"] + ([_building(report.network)] if report.network else [])
+    return {**report.parameters(), "sources": digests}, entries
+
+
+def _building(network: Any) -> str:
+    return f"{network_module(network)}:build"
+
+
+def _images(settings: Settings, dataset: str) -> Parts:
+    folder = settings.datasets.get(dataset)
+    entry = "lifelong.data.dense:prepare" if isinstance(folder, DenseFolder) else "lifelong.data.catalog:prepare"
+    return {"dataset": folder.model_dump() if folder else dataset}, [entry]
+
+
+def _features(settings: Settings, backbone: str, tier: str) -> Parts:
+    skill = settings.skill
+    parameters = {"backbone": skill.backbones[backbone].model_dump(), "tier": skill.tiers[tier].model_dump()}
+    return parameters, ["lifelong.methods.skill.features:extract"]
+
+
+def _of_collective(entry: str, *extra: str) -> Callable[[Settings, str], Parts]:
+    """All that decides a collective's results, but for the numbers of seeds and agents; and further keys of its own."""
+
+    def parts(settings: Settings, name: str) -> Parts:
+        collective = settings.skill.collective(name)
+        chosen = collective.model_dump(include={"heads", "mappers", "variants", *extra})
+        return chosen | _shared(settings, name), [f"lifelong.{entry}"]
+
+    return parts
+
+
+def _shared(settings: Settings, name: str) -> dict[str, Any]:
+    """What a collective's heads are learnt from."""
+    collective = settings.skill.collective(name)
+    sequence = settings.skill.sequences[collective.sequence]
+    return {
+        "sequence": sequence.model_dump(),
+        "tier": settings.skill.tiers[sequence.tier].model_dump(),
+        "backbone": settings.skill.backbones[collective.backbone].model_dump(),
+    }
+
+
+def _teaching(settings: Settings, name: str) -> Parts:
+    parameters, entries = _of_collective("methods.skill.teach:teach")(settings, name)
+    parameters["heads"] = {label: head for label, head in parameters["heads"].items() if head["kind"] == "linear"}
+    return parameters, entries
+
+
+def _of_head(function: str) -> Callable[[Settings, str, str], Parts]:
+    def parts(settings: Settings, name: str, head: str) -> Parts:
+        own = settings.skill.collective(name).heads[head].model_dump()
+        return {**_shared(settings, name), "head": own}, [f"lifelong.methods.skill.teach:{function}"]
+
+    return parts
+
+
+def _head2toe(settings: Settings, name: str) -> Parts:
+    collective = settings.skill.collective(name)
+    assert collective.head2toe is not None
+    own = {
+        "head": collective.heads[collective.head2toe.head].model_dump(),
+        "head2toe": collective.head2toe.model_dump(exclude={"mapper"}),
+    }
+    return {**_shared(settings, name), **own}, ["lifelong.methods.skill.head2toe:head2toe"]
+
+
+def _packing(settings: Settings, name: str) -> Parts:
+    chosen = settings.skill.collective(name).model_dump(include={"heads", "mappers", "variants"})
+    return chosen, ["lifelong.methods.skill.packing:pack"]
+
+
+def _tracking(settings: Settings, name: str) -> Parts:
+    whole = settings.skill.collective(name).model_dump()
+    return {"collective": whole, **_shared(settings, name)}, ["lifelong.pipeline.tracking.collectives:track_collective"]
+
+
+JOBS: dict[str, JobKind] = {
+    "images": JobKind(_images),
+    "tasks": JobKind(lambda s, name: (s.sequence_parameters(name), ["lifelong.data.sequences:build"])),
+    "stage": JobKind(lambda s, name, stage: ({"stage": stage_fingerprint(s.experiment(name), stage)}, []), 1500, True),
+    "evaluate": JobKind(lambda s, name: scores_parts(s.experiment(name)), 1500, True),
+    "choose": JobKind(
+        lambda s, name: ({"grid": s.experiment(name).parameters()["grid"]}, ["lifelong.pipeline.choose:choose"])
+    ),
+    "summarise": JobKind(lambda s, name: summary_parts(s.experiment(name))),
+    "report": JobKind(lambda s, name: report_parts(s.report(name))),
+    "track": JobKind(lambda s, name: ({}, ["lifelong.pipeline.tracking.experiments:track"])),
+    "features": JobKind(_features, 3000, True),
+    "teach": JobKind(_teaching, 2000),
+    "teach-biased": JobKind(_of_head("teach_biased"), 3000, True),
+    "judge-biased": JobKind(_of_head("judge_biased"), 3000, True),
+    "head2toe": JobKind(_head2toe, 3000),
+    "pack": JobKind(_packing),
+    "receive": JobKind(_of_collective("methods.skill.share:receive")),
+    "route": JobKind(_of_collective("methods.skill.evaluate:evaluate"), 4000),
+    "reuse": JobKind(_of_collective("methods.skill.reuse:reuse", "reuse"), 3000),
+    "track-collective": JobKind(_tracking),
+}

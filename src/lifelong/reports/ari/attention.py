@@ -1,0 +1,93 @@
+"""Where an attentive network looks: ARI's Table 4 and the supplement's heat maps, on validation images."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from lifelong.params import Experiment, Report, Settings
+from lifelong.params.reports import AttentionOptions
+from lifelong.pipeline.graph import final_state
+from lifelong.reports.cells import write_csv
+from lifelong.reports.drawing import write_figure
+from lifelong.reports.markdown import machine, table
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import write_text
+
+EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
+PRINTED = {
+    "[0.5, 0.7)": (75.03, 29.42, 59.59, 55.43, 81.93),
+    "[0.7, 1.0]": (15.32, 63.54, 18.76, 29.33, 11.70),
+    "std": (14.35, 13.72, 17.48, 15.14, 14.52),
+}
+"""Table 4; its first two rows are not legible."""
+
+NOTES = """\
+Percent of the pixels whose attention lies in each part, and 100 times the deviation over the pixels: the first seed's model
+after the last task, one validation image a task in turn. The printed rows are of CIFAR-100's network.
+"""
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write the share of pixels by attention for some images, and heat maps of A and B, a network after the other."""
+    from matplotlib.figure import Figure
+
+    assert isinstance(report.options, AttentionOptions)
+    count = report.options.images
+    rows: list[dict[str, Any]] = []
+    body = []
+    figure = Figure(figsize=(2 * count, 6 * len(report.experiments)), layout="constrained")
+    panels = figure.subplots(3 * len(report.experiments), count, squeeze=False)
+    for number, (label, name) in enumerate(report.single().items()):
+        images, attention, mask = find_attention(settings.experiment(name), count)
+        result = [shares(one) for one in attention]
+        for part in result[0]:
+            body.append([label, part, *(f"{one[part]:.2f}" for one in result)])
+            rows += [{"row": label, "image": i + 1, "part": part, "percent": one[part]} for i, one in enumerate(result)]
+        for column in range(count):
+            top, middle, bottom = panels[3 * number : 3 * number + 3, column]
+            picture = images[column].transpose(1, 2, 0)
+            top.imshow(picture if picture.shape[2] == 3 else picture[:, :, 0], cmap="gray")
+            middle.imshow(attention[column, 0], cmap="jet", vmin=0, vmax=1)
+            bottom.imshow(mask[column, 0], cmap="jet", vmin=0, vmax=1)
+        for line, title in enumerate((label, "A", "B = 1 - A∘A")):
+            panels[3 * number + line, 0].set_ylabel(title)
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])
+    write_figure(paths.report(report.name, "png"), figure)
+    write_csv(paths.report(report.name, "csv"), ["row", "image", "part", "percent"], rows, ".4f")
+    if count == len(PRINTED["std"]):
+        body += [["Printed", part, *(f"{value:.2f}" for value in values)] for part, values in PRINTED.items()]
+    header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]
+    text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}Machine: {machine()}.\n"
+    write_text(paths.report(report.name, "md"), text)
+
+
+def shares(attention: np.ndarray) -> dict[str, float]:
+    """Percent of the values in each part of [0, 1], the last one closed, and 100 times their deviation."""
+    counts, _ = np.histogram(attention, EDGES)
+    parts = [f"[{a}, {b}{']' if b == EDGES[-1] else ')'}" for a, b in pairwise(EDGES)]
+    result = {part: 100 * float(count) / attention.size for part, count in zip(parts, counts, strict=True)}
+    return result | {"std": 100 * float(attention.std(ddof=1))}
+
+
+def find_attention(experiment: Experiment, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Validation images [n, C, H, W], one a task in turn, their attention A [n, 1, h, w] and the mask 1 - A*A."""
+    import torch
+
+    from lifelong.methods.ari.attack import background_mask
+    from lifelong.networks.attention import AttentiveNetwork
+    from lifelong.pipeline.inputs import Inputs
+    from lifelong.pipeline.states import read_state
+
+    seed, inputs = experiment.seeds[0], Inputs(experiment)
+    network = inputs.network(seed)
+    assert isinstance(network, AttentiveNetwork)
+    network.load_state_dict(read_state(final_state(experiment, seed, experiment.tasks[-1]))["network"])
+    splits = [inputs.task(task).validation for task in experiment.tasks]
+    picked = torch.cat([splits[i % len(splits)].batch(torch.tensor([i // len(splits)]))[0] for i in range(count)])
+    with torch.no_grad():
+        attention = network.eval().attended(picked)[1]
+    return picked.numpy(), attention.numpy(), background_mask(attention, "one-minus-square").numpy()

@@ -1,0 +1,105 @@
+"""ACC, BWT and forward transfer of experiments under every protocol side by side: ARI's Fig. 4 and Table 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lifelong.params import Report, Settings
+from lifelong.params.reports import ProtocolsOptions
+from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS
+from lifelong.reports.cells import Cell, write_csv
+from lifelong.reports.markdown import machine, table
+from lifelong.reports.quantities import QUANTITIES
+from lifelong.reports.results import diverged, of_finite_seeds
+from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_json, write_json, write_text
+
+METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write the tables and the figure; a printed value stands beside ours under every protocol, with a verdict for each."""
+    assert isinstance(report.options, ProtocolsOptions)
+    printed = printed_table(report.options.printed) if report.options.printed else {}
+    cells = [
+        cell for label, name in report.single().items() for cell in _cells(label, read_json(paths.summary(name)), printed)
+    ]
+    columns = ["row", "experiment", "protocol", "metric", "mean", "deviation", "n", "printed", "difference", "verdict"]
+    write_csv(paths.report(report.name, "csv"), columns, cells, ".4f")
+    values: dict[str, Any] = {}
+    for cell in cells:
+        values.setdefault(cell["row"], {}).setdefault(cell["protocol"], {})[cell["metric"]] = round(cell["mean"], 4)
+    write_json(paths.report(report.name, "json"), values)
+    write_text(paths.report(report.name, "md"), _markdown(report, cells))
+    _figure(report, cells)
+
+
+def _cells(row: str, summary: dict[str, Any], printed: dict[tuple[str, str], Printed]) -> list[dict[str, Any]]:
+    cells = []
+    for protocol, name in PROTOCOLS.items():
+        for metric in METRICS:
+            result = of_finite_seeds(summary["test"].get(protocol, {}).get(metric, {"by_seed": []})["by_seed"])
+            if result["mean"] is None:
+                continue
+            cell = {"row": row, "experiment": summary["experiment"], "protocol": name, "metric": metric, **result}
+            target = printed.get((row, metric))
+            if target is not None and not name.startswith("task_pred"):
+                ours = Value(cell["mean"], cell["deviation"] or 0.0)
+                cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
+                cell["verdict"] = verdict(ours, target, None, None)
+            cells.append(cell)
+    return cells
+
+
+def _markdown(report: Report, cells: list[dict[str, Any]]) -> str:
+    by_key = {(cell["row"], cell["protocol"], cell["metric"]): cell for cell in cells}
+    parts = [f"# {report.title}\n"]
+    for metric, title in METRICS.items():
+        shown = [p for p in PROTOCOLS.values() if any((row, p, metric) in by_key for row in report.experiments)]
+        shown = shown if metric == "acc" else [p for p in shown if not p.startswith("task_pred")]
+        if shown:
+            body = [[row, *(_shown(by_key.get((row, p, metric))) for p in shown)] for row in report.experiments]
+            parts.append(f"## {title}\n\n{table(['Method', *shown], body)}")
+    judged = [cell for cell in cells if "verdict" in cell]
+    if judged:
+        body = [
+            [
+                cell["row"],
+                METRICS[cell["metric"]],
+                cell["protocol"],
+                _shown(cell),
+                f"{cell['printed']:.2f}",
+                f"{cell['difference']:+.2f}",
+                cell["verdict"] if cell["verdict"] == "reproduced" else "not this protocol",
+            ]
+            for cell in judged
+        ]
+        header = ["Method", "Metric", "Protocol", "Ours", "Printed", "Difference", "Verdict"]
+        parts.append(f"## Which protocol the printed values fit\n\n{table(header, body)}")
+    seeds = ", ".join(sorted({str(cell["n"]) for cell in cells}))
+    lost = diverged(list(report.single().values()), OTHERS)
+    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {seeds}. {lost}Machine: {machine()}.\n")
+    body = [[label, name] for label, name in report.single().items()]
+    return "\n".join([*parts, table(["Row", "Experiment in params.yaml"], body)])
+
+
+def _shown(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell['mean']:.2f}" + (f" ± {cell['deviation']:.2f}" if cell["deviation"] is not None else " (n = 1)")
+
+
+def _figure(report: Report, cells: list[dict[str, Any]]) -> None:
+    from lifelong.reports.figures import style
+
+    shown = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
+    result = {
+        (cell["row"], cell["protocol"]): Cell(cell["row"], "acc", cell["mean"], cell["deviation"], cell["n"])
+        for cell in cells
+        if cell["metric"] == "acc"
+    }
+    rows = list(report.experiments)
+    with style.panels(paths.report(report.name, "png"), 1, width=9.0) as (axes,):
+        style.bars(axes, rows, [(p, [result.get((row, p)) for row in rows]) for p in shown])
+        axes.set_ylabel(QUANTITIES["acc"].axis)

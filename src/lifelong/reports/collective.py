@@ -1,0 +1,200 @@
+"""A collective of SKILL agents as a report: accuracies without a task oracle, packets, banks, and speed-up over agents."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+
+from lifelong.methods.skill.measures import measures
+from lifelong.params import Report, Settings
+from lifelong.params.reports import CollectiveOptions
+from lifelong.params.skill import Collective, Skill
+from lifelong.pipeline.graph import biased_heads
+from lifelong.reports import head2toe
+from lifelong.reports.collective_figures import draw
+from lifelong.reports.markdown import machine, orderings_table, table
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_json, write_json, write_text
+
+NOTES = """\
+No task oracle: the mapper names the task, that task's head the class; an image of a wrong task is an error whatever its
+head says. Accuracies are means over tasks without weights, in percent of the test images, mean ± sample deviation over the
+seeds. *Oracle*: the task is told. *Normalised*: accuracy after the last task over that just after the task was learnt, mean
+over tasks. The head's epoch is chosen on the validation split. Sizes are those of the tensors of a packet.
+"""
+
+CLAIMS = {
+    "MAHA maps tasks better than GMMC": ("mapper", "MAHA", "GMMC", "87.1 against 84.94 % after 102 tasks"),
+    "Biases raise accuracy with GMMC": ("final", "BB-GMMC", "GMMC", "70.58 against 67.43 %"),
+    "Biases raise accuracy with MAHA": ("final", "BB-MAHA", "MAHA", "72.1 against 68.87 %"),
+    "Biases raise accuracy when the task is told": ("oracle", "BB-MAHA", "MAHA", "Fig. 7"),
+}
+
+METRICS = {
+    "final": "Accuracy",
+    "oracle": "Oracle",
+    "mapper": "Task mapper",
+    "normalised": "Normalised",
+    "first": "First task",
+}
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write reports/<name>.md, .csv, .json and .png from the scores and banks of the collective."""
+    assert isinstance(report.options, CollectiveOptions)
+    name = report.options.collective
+    collective = settings.skill.collective(name)
+    scores = [read_json(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
+    tasks = scores[0]["tasks"]
+    result = {variant: [measures(one["variants"][variant]) for one in scores] for variant in collective.variants}
+    rows = [
+        {"variant": variant, "metric": metric, **_spread([one[metric] for one in measured])}
+        for variant, measured in result.items()
+        for metric in METRICS
+    ]
+    curves = {v: {k: np.mean([one[k] for one in measured], 0) for k in _CURVES} for v, measured in result.items()}
+    write_text(paths.report(report.name, "csv"), _csv(tasks, curves))
+    by_seed = {v: {metric: [float(one[metric]) for one in measured] for metric in METRICS} for v, measured in result.items()}
+    write_json(paths.report(report.name, "json"), {"variants": by_seed, "orderings": _orderings(rows)})
+    draw(paths.report(report.name, "png"), report.title, tasks, curves)
+    parts = [
+        f"# {report.title}\n",
+        "## Accuracy without a task oracle\n",
+        _accuracies(collective, rows),
+        f"![curves]({paths.report(report.name, 'png').name})\n",
+        *_trend(curves),
+        *_claims(rows),
+        "## What is shared\n",
+        *_shared(settings.skill, name, collective),
+        "## Each task\n",
+        _each_task(tasks, curves),
+        *head2toe.section(name, collective, tasks),
+        "## Agents in parallel\n",
+        _speed_up(name, collective, len(tasks)),
+        f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",
+    ]
+    write_text(paths.report(report.name, "md"), "\n".join(parts))
+
+
+_CURVES = ("first_curve", "mapper_curve", "final_curve", "normalised_matrix", "mapper_tasks", "oracle_tasks", "final_tasks")
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return {"mean": float(np.mean(values)), "deviation": deviation}
+
+
+def _accuracies(collective: Collective, rows: list[dict[str, Any]]) -> str:
+    cells = {(row["variant"], row["metric"]): row for row in rows}
+    body = [[v, *(_shown(cells[v, metric]) for metric in METRICS)] for v in collective.variants]
+    return table(["Variant", *METRICS.values()], body)
+
+
+def _shown(row: dict[str, Any]) -> str:
+    return f"{row['mean']:.2f}" + ("" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.2f}")
+
+
+def _orderings(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The paper's orderings on our tasks: held when the difference exceeds the larger deviation over the seeds."""
+    cells = {(row["variant"], row["metric"]): row for row in rows}
+    result = []
+    for claim, (metric, better, worse, printed) in CLAIMS.items():
+        if (better, metric) not in cells or (worse, metric) not in cells:
+            continue
+        high, low = cells[better, metric], cells[worse, metric]
+        difference = high["mean"] - low["mean"]
+        noise = max(high["deviation"], low["deviation"])
+        if np.isnan(noise):
+            verdict = "one seed: not judged"
+        else:
+            verdict = "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
+        ours = f"{_shown(high)} against {_shown(low)}"
+        result.append({"claim": claim, "printed": printed, "ours": ours, "verdict": verdict})
+    return result
+
+
+def _claims(rows: list[dict[str, Any]]) -> list[str]:
+    result = _orderings(rows)
+    if not result:
+        return []
+    text = "The printed numbers are of 102 other tasks, 5,033 classes and another backbone: only orderings can be checked.\n"
+    return ["## The paper's orderings on these tasks\n", orderings_table(result), text]
+
+
+def _trend(curves: dict[str, Any]) -> list[str]:
+    """The line through the mapper's accuracy that the paper draws in Fig. 6, and where it meets zero (reading S14)."""
+    body = []
+    for variant, kept in curves.items():
+        y = kept["mapper_curve"]
+        slope, offset = np.polyfit(np.arange(1, len(y) + 1), y, 1)
+        zero = f"{-offset / slope:.0f}" if slope < 0 else "never"
+        body.append([variant, f"{slope:.5f} T + {offset:.4f}", zero])
+    return ["Line through the mapper's accuracy (Fig. 6):\n", table(["Variant", "Accuracy", "Zero at T"], body)]
+
+
+def _shared(skill: Skill, name: str, collective: Collective) -> list[str]:
+    """Sizes of packets, and whether every agent's bank is the same."""
+    first = read_json(paths.bank(name, 0, collective.agents[0], 0))
+    sizes = [
+        [variant, str(len(held["bytes"])), f"{np.mean(list(held['bytes'].values())) / 1e3:.1f}"]
+        for variant, held in first["variants"].items()
+    ]
+    agree, refused, banks = True, 0, 0
+    for seed in range(collective.seeds):
+        one = read_json(paths.bank(name, seed, collective.agents[0], 0))["variants"]
+        for agents in collective.agents:
+            for agent in range(agents):
+                held = read_json(paths.bank(name, seed, agents, agent))["variants"]
+                agree &= all(held[v]["sha256"] == one[v]["sha256"] for v in one)
+                refused += sum(len(h["refused"]) for h in held.values())
+                banks += len(held)
+    numbers = ", ".join(map(str, collective.agents))
+    told = "all the same for a seed and variant" if agree else "NOT all the same"
+    return [
+        table(["Variant", "Packets", "KB a packet, mean"], sizes),
+        "Printed, for 2048 features and 49.34 classes a task: GMMC 813 KB, with biases 883; MAHA 1740, with biases 1810.\n",
+        f"Banks of N = {numbers} agents: {banks} compared, {told}; {refused} packets refused.\n",
+    ]
+
+
+def _each_task(tasks: list[str], curves: dict[str, Any]) -> str:
+    header = ["Task", *(f"{variant}: mapper / oracle / final" for variant in curves)]
+    kinds = ("mapper_tasks", "oracle_tasks", "final_tasks")
+    body = [
+        [task, *(" / ".join(f"{100 * kept[kind][i]:.1f}" for kind in kinds) for kept in curves.values())]
+        for i, task in enumerate(tasks)
+    ]
+    return table(header, body)
+
+
+def _speed_up(name: str, collective: Collective, tasks: int) -> str:
+    """Time of one agent over the longest of N agents, from the seconds each task took; mailing is left out."""
+    seconds = np.zeros(tasks)
+    for task in range(tasks):
+        seconds[task] = sum(read_json(paths.taught_times(name, 0, task))["seconds"].values())
+        for head in biased_heads(collective):
+            seconds[task] += read_json(paths.biased_times(name, 0, task, head))["seconds"]
+    body = []
+    for agents in sorted({*collective.agents, *(n for n in (1, 2, 5, 10, tasks) if n <= tasks)}):
+        longest = max(seconds[agent::agents].sum() for agent in range(agents))
+        speed = seconds.sum() / longest
+        body.append([str(agents), f"{longest:.1f}", f"{speed:.2f}", f"{speed / agents:.3f}"])
+    text = "Simulated from the seconds that each task's heads and anchors took here, task t at agent t mod N:\n\n"
+    return text + table(["N", "Longest agent, s", "Speed-up", "of N"], body)
+
+
+def _csv(tasks: list[str], curves: dict[str, Any]) -> str:
+    """The figure's numbers: after each task, and for each task in the end."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["variant", "tasks_learnt", "task", "first", "mapper", "final", "mapper_task", "oracle_task", "final_task"]
+    )
+    for variant, kept in curves.items():
+        columns = ("first_curve", "mapper_curve", "final_curve", "mapper_tasks", "oracle_tasks", "final_tasks")
+        for i, task in enumerate(tasks):
+            writer.writerow([variant, i + 1, task, *(f"{kept[column][i]:.6f}" for column in columns)])
+    return text.getvalue()

@@ -1,0 +1,39 @@
+"""Mean accuracy on the tasks seen so far, after each task (ANPyC Figs. 7b and 10a)."""
+
+from __future__ import annotations
+
+from lifelong.params import Report, Settings
+from lifelong.reports.cells import Cell, cell_over_seeds, of
+from lifelong.reports.figures import style
+from lifelong.reports.figures.publish import publish
+from lifelong.reports.markdown import table
+from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import accuracies_by_seed
+from lifelong.runtime import paths
+
+NOTES = """\
+After each task t: the mean over the tasks j <= t of R[t, j], the accuracy on task j after task t, in percent on the test
+split, task-incremental (the task is told at test). Mean ± sample deviation over the seeds, the band in the figure. The last
+epoch's weights are taken; nothing is chosen on the test split."""
+
+
+def write(settings: Settings, report: Report) -> None:
+    cells: list[Cell] = []
+    for label, name in report.single().items():
+        by_seed = accuracies_by_seed(settings.experiment(name))
+        by_task = list(zip(*by_seed, strict=True))
+        result = [cell_over_seeds(label, "accuracy", values, t + 1.0, name) for t, values in enumerate(by_task)]
+        cells += [cell for cell in result if cell is not None]
+    tasks = sorted({cell.x for cell in cells if cell.x is not None})
+    with style.panels(paths.report(report.name, "png"), 1) as (axes,):
+        for number, label in enumerate(report.experiments):
+            style.line(axes, of(cells, label, "accuracy"), number, label)
+        axes.set_xlabel("Tasks learnt")
+        axes.set_ylabel(QUANTITIES["accuracy"].axis)
+        axes.set_xticks(tasks if len(tasks) <= 10 else tasks[1::2])
+        axes.legend()
+    at = {(cell.row, cell.x): format_value("accuracy", cell.mean, cell.deviation, cell.n) for cell in cells}
+    few = tasks if len(tasks) <= 6 else [tasks[0], tasks[len(tasks) // 2 - 1], tasks[-1]]
+    header = ["Label", *(f"After task {t:g}" for t in few)]
+    body = [[label, *(at.get((label, t), "-") for t in few)] for label in report.experiments]
+    publish(report, cells, table(header, body), NOTES)

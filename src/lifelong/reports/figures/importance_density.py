@@ -1,0 +1,198 @@
+"""How the importance of the weights is distributed after the first task, under three measures (ANPyC Fig. 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from lifelong.methods.anpyc import AnpycOptions
+from lifelong.methods.anpyc.importance import entropy_importance
+from lifelong.params import Experiment, Report, Settings
+from lifelong.params.reports import DensityOptions
+from lifelong.pipeline.choose import apply_choice
+from lifelong.pipeline.graph import final_state
+from lifelong.pipeline.inputs import Inputs
+from lifelong.reports.cells import Cell, cell_over_seeds, of
+from lifelong.reports.figures import style
+from lifelong.reports.figures.publish import publish
+from lifelong.reports.markdown import table
+from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors
+from lifelong.runtime.errors import UserError
+from lifelong.training.importance import fisher_diagonal, output_sensitivity
+
+MEASURES = ("EWC", "MAS", "ANPyC")
+REFERENCE = "MAS"
+"""The measure that a trend is judged by."""
+
+BINS = 50
+LOW = 0.01  # of the largest importance: below it a weight counts as unimportant
+SHAPE = ("kurtosis_fisher", "kurtosis_pearson", "skewness", "low_share")
+
+NOTES = f"""\
+For each seed the network that the first task left (with pruning: pruned and retrained by ANPyC's own importance) is given
+that task's training images once more, and three importances of its shared weights and biases are measured, dropout off: EWC,
+the exact diagonal of the Fisher information; MAS, the mean over images of the magnitude of the gradient of the squared
+length of the logits; ANPyC, as its experiment's options say. Each is brought to [0, 1] by its own smallest and largest value
+over all weights together (reading N25); {BINS} bins. Pruned weights are counted: under EWC and MAS a weight at 0 may matter,
+under ANPyC it cannot, as its importance has the factor W: part of its polarisation is by construction (reading N9). Low
+share: weights below {LOW:.0%} of the largest importance. Kurtosis under both definitions: Pearson's is Fisher's + 3. Mean ±
+sample deviation over the seeds."""
+
+PRINTED_NOTES = """\
+Printed: means of the ten kurtoses that the released code lists (reading N25). They cannot be skewnesses: of the 52 320
+weights of 784-64-32 no skewness exceeds the root of their number, 229. Which definition is theirs does not show (reading
+N25); Fisher's is taken. *Reproduced*: within twice our deviation; *trend only*: not, but on the same side of MAS's under the
+same pruning (MAS itself: of MAS under the other), by more than the larger deviation; *contradicted*: neither."""
+
+
+def write(settings: Settings, report: Report) -> None:
+    options = report.options
+    assert isinstance(options, DensityOptions)
+    cells: list[Cell] = []
+    curves: list[Cell] = []
+    middles = (np.arange(BINS) + 0.5) / BINS
+    for label, name in report.single().items():
+        experiment = apply_choice(settings.experiment(name))
+        by_seed = [importances(experiment, seed) for seed in experiment.seeds]
+        for measure in MEASURES:
+            row = _row(measure, label)
+            scaled = [
+                normalise_values(result[measure], f"{name}, seed {seed}, {measure}")
+                for seed, result in _named(experiment, by_seed)
+            ]
+            shapes = [shape(values) for values in scaled]
+            cells += _over_seeds(row, shapes, name)
+            densities = np.array([np.histogram(values, BINS, (0, 1), density=True)[0] for values in scaled])
+            at = zip(middles, densities.T, strict=True)
+            found_cells = [cell_over_seeds(row, "density", list(values), float(middle), name) for middle, values in at]
+            curves += [cell for cell in found_cells if cell is not None]
+    cells = _beside_printed(cells, list(report.experiments), printed_table(options.printed) if options.printed else {})
+    _draw(report, cells, curves)
+    header = ["Importance", *(QUANTITIES[metric].axis for metric in SHAPE)]
+    rows = [_row(measure, label) for measure in MEASURES for label in report.experiments]
+    body = [[row, *(_shown(of(cells, row, metric)[0]) for metric in SHAPE)] for row in rows]
+    publish(report, cells, table(header, body), NOTES, _printed_section(cells), curves)
+
+
+def importances(experiment: Experiment, seed: int) -> dict[str, np.ndarray]:
+    """Measure -> importance of every shared parameter to the first task, flattened [weights], after that task."""
+    inputs = Inputs(experiment)
+    network = inputs.network(seed)
+    arrays, _ = read_tensors(final_state(experiment, seed, 0), "state")
+    left = {key.removeprefix("network/"): torch.from_numpy(a) for key, a in arrays.items() if key.startswith("network/")}
+    network.load_state_dict(left)
+    network.eval()
+    train = inputs.task(0).train
+    options = experiment.options
+    assert isinstance(options, AnpycOptions)
+    result = {
+        "EWC": fisher_diagonal(network, train, 0, batch=500),
+        "MAS": output_sensitivity(network, train, 0, batch=1000),
+        "ANPyC": entropy_importance(network, train, 0, options),
+    }
+    return {
+        measure: torch.cat([tensor.flatten() for tensor in named.values()]).double().numpy()
+        for measure, named in result.items()
+    }
+
+
+def normalise_values(values: np.ndarray, what: str) -> np.ndarray:
+    """(v - min) / (max - min), in [0, 1] (reading N25).
+
+    Raises:
+        UserError: all values are the same.
+    """
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise UserError(f"{what}: every weight has importance {low:g}; there is no distribution to show")
+    return (values - low) / (high - low)
+
+
+def shape(values: np.ndarray) -> dict[str, float]:
+    """Kurtosis under both definitions, skewness, and the percentage of values below `LOW`, of values in [0, 1]."""
+    from scipy import stats
+
+    return {
+        "kurtosis_fisher": float(stats.kurtosis(values, fisher=True)),
+        "kurtosis_pearson": float(stats.kurtosis(values, fisher=False)),
+        "skewness": float(stats.skew(values)),
+        "low_share": 100 * float((values < LOW).mean()),
+    }
+
+
+def _row(measure: str, label: str) -> str:
+    return f"{measure} ({label})"
+
+
+def _named(experiment: Experiment, by_seed: Sequence[dict[str, np.ndarray]]) -> list[tuple[int, dict[str, np.ndarray]]]:
+    return list(zip(experiment.seeds, by_seed, strict=True))
+
+
+def _over_seeds(row: str, shapes: Sequence[Mapping[str, float]], name: str) -> list[Cell]:
+    result = [cell_over_seeds(row, metric, [one[metric] for one in shapes], experiment=name) for metric in SHAPE]
+    return [cell for cell in result if cell is not None]
+
+
+def _beside_printed(cells: list[Cell], labels: Sequence[str], printed: Mapping[tuple[str, str], Printed]) -> list[Cell]:
+    """The cells, those that are printed with the printed mean and a verdict."""
+    by_key = {(cell.row, cell.metric): cell for cell in cells}
+    others = dict(zip(labels, reversed(labels), strict=True))
+    judged = []
+    for cell in cells:
+        target = printed.get((cell.row, cell.metric))
+        if target is None:
+            judged.append(cell)
+            continue
+        measure, label = next((m, one) for m in MEASURES for one in labels if _row(m, one) == cell.row)
+        beside = _row(REFERENCE, others[label] if measure == REFERENCE else label), cell.metric
+        word = verdict(_value(cell), target, _value(by_key[beside]), printed.get(beside))
+        judged.append(replace(cell, printed_mean=target.mean, verdict=word))
+    return judged
+
+
+def _value(cell: Cell) -> Value:
+    return Value(cell.mean, cell.deviation or 0.0)
+
+
+def _printed_section(cells: Sequence[Cell]) -> str:
+    judged = [cell for cell in cells if cell.printed_mean is not None]
+    if not judged:
+        return ""
+    body = [
+        [cell.row, QUANTITIES[cell.metric].label, _shown(cell), f"{cell.printed_mean:,.2f}", cell.verdict] for cell in judged
+    ]
+    result = table(["Importance", "Metric", "Ours", "Printed", "Verdict"], body)
+    return f"## Beside the printed values\n\n{result}\n{PRINTED_NOTES}\n"
+
+
+def _shown(cell: Cell) -> str:
+    return format_value(cell.metric, cell.mean, cell.deviation, cell.n)
+
+
+def _draw(report: Report, cells: Sequence[Cell], curves: Sequence[Cell]) -> None:
+    labels = list(report.experiments)
+    with style.panels(paths.report(report.name, "png"), len(labels) + 2, columns=2) as several:
+        for axes, label in zip(several, labels, strict=False):
+            for number, measure in enumerate(MEASURES):
+                style.steps(axes, of(curves, _row(measure, label), "density"), number, measure)
+            axes.set_yscale("log")
+            axes.set_title(label.capitalize())
+            axes.set_xlabel("Importance, normalised")
+            axes.set_ylabel(QUANTITIES["density"].axis)
+            axes.legend()
+        top = max((cell.mean + (cell.deviation or 0) for cell in curves), default=1.0)
+        low = min((cell.mean for cell in curves if cell.mean > 0), default=0.1)
+        for axes in several[: len(labels)]:
+            axes.set_ylim(low / 2, top * 2)
+        for axes, metric in zip(several[len(labels) :], ("kurtosis_fisher", "skewness"), strict=True):
+            series = [(label, [of(cells, _row(m, label), metric)[0] for m in MEASURES]) for label in labels]
+            style.bars(axes, MEASURES, series)
+            if metric == "kurtosis_fisher":
+                axes.set_yscale("log")
+            axes.set_ylabel(QUANTITIES[metric].axis)

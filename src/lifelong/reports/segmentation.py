@@ -1,0 +1,77 @@
+"""Intersection over union of learners of class-incremental segmentation, each class apart (paper Table 2; reading M21)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lifelong.evaluation.dense import intersection_over_union
+from lifelong.params import Report, Settings
+from lifelong.reports.cells import Cell, cell_over_seeds, of, write_cells
+from lifelong.reports.figures import style
+from lifelong.reports.markdown import machine, table
+from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_json, write_text
+
+NOTES = """\
+Percent on the test images after the last step, mean ± sample deviation over the seeds; void pixels are left out. IoU of a
+class: pixels that are and are answered so, over those that are or are answered so; a class with neither has none. *First*
+and *later*: classes of the first step and of the others, without the background. Published columns of all classes are
+averaged with or without the background (reading M21): both are here, and each class in the CSV. Data without a background
+label have no pixel of it; what is answered so counts as a miss of the class. The figure: after each step the classes so
+far, on their own pixels.
+"""
+MEANS = ("iou_first", "iou_later", "iou_all", "iou_all_background")
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write the means of every learner, each class's IoU, and the mean over the classes seen after each step."""
+    cells: list[Cell] = []
+    for label, name in report.single().items():
+        result = [read_json(paths.scores(name, seed)) for seed in settings.experiment(name).seeds]
+        cells += _cells(label, name, result)
+    write_cells(paths.report(report.name, "csv"), cells)
+    labels = list(report.single())
+    with style.panels(paths.report(report.name, "png"), 1) as (axes,):
+        for number, label in enumerate(labels):
+            style.line(axes, of(cells, label, "iou_seen"), number, label)
+        axes.set_xlabel("Steps learnt")
+        axes.set_ylabel(QUANTITIES["iou_seen"].axis)
+        axes.legend()
+    at = {(c.row, c.metric, c.x): format_value(c.metric, c.mean, c.deviation, c.n) for c in cells}
+    header = ["Learner", *(QUANTITIES[metric].label for metric in MEANS)]
+    body = [[label, *(at.get((label, metric, None), "-") for metric in MEANS)] for label in labels]
+    classes = sorted({c.x for c in cells if c.metric == "iou" and c.x is not None})
+    by_class = [[f"{x:g}", *(at.get((label, "iou", x), "-") for label in labels)] for x in classes]
+    image = f"![{report.title}]({report.name.rpartition('/')[2]}.png)"
+    parts = [f"# {report.title}\n", f"{image}\n", table(header, body), table(["Class", *labels], by_class)]
+    parts += [NOTES, f"Machine: {machine()}.\n"]
+    write_text(paths.report(report.name, "md"), "\n".join(parts))
+
+
+def means(confusion: np.ndarray, first: int) -> dict[str, float | None]:
+    """Means in percent over the first step's classes, the later ones, all, and all with the background if there is any."""
+    iou = 100 * intersection_over_union(confusion)
+    parts = {"iou_first": iou[1 : first + 1], "iou_later": iou[first + 1 :], "iou_all": iou[1:]}
+    if confusion[0].any():
+        parts["iou_all_background"] = iou
+    return {name: float(np.nanmean(part)) if (~np.isnan(part)).any() else None for name, part in parts.items()}
+
+
+def _cells(label: str, name: str, found: Sequence[dict[str, Any]]) -> list[Cell]:
+    sizes = found[0]["sizes"]
+    last = [np.array(one["confusion"][-1]) for one in found]
+    by_seed = [means(one, sizes[0]) for one in last]
+    cells = [cell_over_seeds(label, m, [one.get(m) for one in by_seed], None, name) for m in MEANS]
+    ious = [100 * intersection_over_union(one) for one in last]
+    for index in range(len(last[0])):
+        values = [None if np.isnan(one[index]) else float(one[index]) for one in ious]
+        cells.append(cell_over_seeds(label, "iou", values, float(index), name))
+    for step in range(len(sizes)):
+        seen = sum(sizes[: step + 1])
+        values = [means(np.array(one["confusion"][step])[: seen + 1, : seen + 1], sizes[0])["iou_all"] for one in found]
+        cells.append(cell_over_seeds(label, "iou_seen", values, step + 1.0, name))
+    return [cell for cell in cells if cell is not None]

@@ -1,0 +1,63 @@
+"""The dreams of every task side by side (paper Fig. 3), and what the bank of them takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lifelong.params import Report, Settings
+from lifelong.pipeline.graph import final_state, stages_of
+from lifelong.reports.cells import write_csv
+from lifelong.reports.drawing import write_figure
+from lifelong.reports.markdown import table
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_tensors, write_text
+from lifelong.runtime.errors import UserError
+
+COLUMNS = 20
+"""Dreams of a task that are shown."""
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write a sheet with a row of dreams for each task of the first seed of each experiment, and the banks' sizes."""
+    from matplotlib.figure import Figure
+
+    sheets, rows = {}, []
+    for label, name in report.single().items():
+        experiment = settings.experiment(name)
+        seed, last = experiment.seeds[0], experiment.tasks[-1]
+        if "dream" not in stages_of(experiment, last):
+            raise UserError(f"params.yaml: reports.{report.name.replace('/', '.')}: {name} makes no dreams")
+        arrays, _ = read_tensors(final_state(experiment, seed, last), "state")
+        images = {key: array for key, array in sorted(arrays.items()) if key.startswith("dreams/images/")}
+        for key, array in images.items():
+            task = int(key.rpartition("/")[2])
+            logits = arrays[f"dreams/logits/{task:03d}"]
+            row: dict[str, Any] = {"label": label, "task": task + 1, "dreams": len(array)}
+            rows.append(row | {"bytes": array.nbytes + logits.nbytes})
+        sheets[label] = np.concatenate([_row(array) for array in images.values()])
+    figure = Figure(figsize=(9, sum(9 * s.shape[0] / s.shape[1] + 0.4 for s in sheets.values())), layout="constrained")
+    for axes, (label, sheet) in zip(np.atleast_1d(figure.subplots(len(sheets), 1)), sheets.items(), strict=True):
+        axes.imshow(sheet, cmap="grey", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(f"{label}: a row a task", fontsize=9)
+        axes.axis("off")
+    write_figure(paths.report(report.name, "png"), figure)
+    write_csv(paths.report(report.name, "csv"), ["label", "task", "dreams", "bytes"], rows, ".4f")
+    body = [[r["label"], f"{r['task']}", f"{r['dreams']}", f"{r['bytes'] / 1024:.1f}"] for r in rows]
+    text = (
+        f"# {report.title}\n\n![dreams]({report.name.rpartition('/')[2]}.png)\n\nA row a task, of the first seed, by the "
+        f"model that had just learnt it; classes in turn.\n\n"
+        f"{table(['Experiment', 'Task', 'Dreams', 'KiB with logits'], body)}"
+    )
+    write_text(paths.report(report.name, "md"), text)
+
+
+def _row(images: np.ndarray) -> np.ndarray:
+    """uint8 [n, C, H, W] -> the first of them side by side, [H, COLUMNS * W] or with colours [..., 3]."""
+    count, channels, height, width = images.shape
+    shown = min(count, COLUMNS)
+    blank = np.full((COLUMNS, channels, height, width), 255, np.uint8)
+    blank[:shown] = images[:shown]
+    row = blank.transpose(2, 0, 3, 1).reshape(height, COLUMNS * width, channels)
+    return row if channels == 3 else row[..., 0]

@@ -1,0 +1,168 @@
+"""ACC over BWT: methods with a threshold compared at equal forgetting, so that a threshold is not taken for a method.
+
+Reading M32: NSP improves by its threshold alone, so TPNSP is held against the curve of NSP over thresholds.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+
+from lifelong.evaluation.metrics import all_metrics
+from lifelong.params import Report, Settings
+from lifelong.params.split2meta_reports import MatchedOptions, MatchedPart
+from lifelong.reports.cells import write_csv
+from lifelong.reports.drawing import write_figure
+from lifelong.reports.markdown import machine, table
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_json, write_text
+from lifelong.runtime.errors import UserError, did_you_mean
+
+NOTES = """\
+Task-incremental, percent on the test split, mean ± sample deviation over the seeds. ACC at equal BWT: for each seed, the
+first curve's points (its settings, by their BWT) are joined by straight lines and read where the other's BWT lies; the
+difference is that of the same seed. "-" where no seed's curve reaches that BWT. *Ahead* or *behind*: the mean difference is
+larger than its deviation over the seeds; *no difference seen*: it is not.
+"""
+
+Point = tuple[float, float]
+"""BWT and ACC of one seed, in percent."""
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write the curves, what they say at equal forgetting, and the comparisons one by one."""
+    assert isinstance(report.options, MatchedOptions)
+    points = {label: _points(settings, name) for label, name in report.single().items()}
+    parts = [f"# {report.title}\n\n![ACC over BWT]({report.name.rpartition('/')[2]}.png)\n"]
+    lines: list[dict[str, Any]] = []
+    of_seeds: list[dict[str, Any]] = []
+    for title, part in report.options.parts.items():
+        _check(report, part)
+        text, result, seen = _part(title, part, points)
+        parts.append(text)
+        lines += result
+        of_seeds += seen
+    parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
+    parts.append(table(["Label", "Experiment in params.yaml"], [[a, b] for a, b in report.single().items()]))
+    write_csv(paths.report(report.name, "csv"), COLUMNS, lines + of_seeds, ".4f")
+    _draw(report, points)
+    write_text(paths.report(report.name, "md"), "\n".join(parts))
+
+
+COLUMNS = ["part", "curve", "row", "seed", "metric", "mean", "deviation", "n", "x", "verdict"]
+"""Lines over the seeds first, then those of each seed."""
+
+
+def at_equal_forgetting(curve: list[Point], bwt: float) -> float | None:
+    """ACC of a curve where its BWT is `bwt`, between its points by straight lines; none beyond them."""
+    ordered = sorted(curve)
+    across, up = zip(*ordered, strict=True)
+    if not across[0] <= bwt <= across[-1]:
+        return None
+    return float(np.interp(bwt, across, up))
+
+
+def judged(differences: list[float]) -> str:
+    """What differences of seeds say."""
+    if len(differences) < 2:
+        return "one seed"
+    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
+    if abs(mean) <= deviation:
+        return "no difference seen"
+    return "ahead" if mean > 0 else "behind"
+
+
+def _points(settings: Settings, name: str) -> dict[int, Point]:
+    """Seed -> point."""
+    result = {}
+    for seed in settings.experiment(name).seeds:
+        metrics = all_metrics(read_json(paths.scores(name, seed))["test"]["task_incremental"], None, None)
+        bwt, acc = metrics["bwt"], metrics["acc"]
+        assert bwt is not None and acc is not None
+        result[seed] = (100 * bwt, 100 * acc)
+    return result
+
+
+def _check(report: Report, part: MatchedPart) -> None:
+    for label in (label for named in (part.curves, part.pairs) for labels in named.values() for label in labels):
+        if label not in report.experiments:
+            where = f"params.yaml: reports.{report.name.replace('/', '.')}"
+            raise UserError(f"{where}: no experiment is labelled {label!r}; {did_you_mean(label, report.experiments)}")
+
+
+Lines = list[dict[str, Any]]
+
+
+def _part(title: str, part: MatchedPart, points: dict[str, dict[int, Point]]) -> tuple[str, Lines, Lines]:
+    """The text of a part, its lines over the seeds and those of each seed."""
+    reference, *_ = part.curves
+    of_seed: dict[int, list[Point]] = {}
+    for label in part.curves[reference]:
+        for seed, point in points[label].items():
+            of_seed.setdefault(seed, []).append(point)
+    lines: Lines = []
+    of_seeds: Lines = []
+    body = []
+    for curve, labels in part.curves.items():
+        for label in labels:
+            differences = []
+            for seed, (bwt, acc) in points[label].items():
+                other = at_equal_forgetting(of_seed[seed], bwt) if curve != reference and seed in of_seed else None
+                row = {"part": title, "curve": curve, "row": label, "seed": seed, "n": 1}
+                of_seeds += [row | {"metric": "bwt", "mean": bwt}, row | {"metric": "acc", "mean": acc}]
+                if other is not None:
+                    differences.append(acc - other)
+                    of_seeds.append(row | {"metric": "lead", "mean": acc - other})
+            accs, bwts = ([point[which] for point in points[label].values()] for which in (1, 0))
+            row = {"part": title, "curve": curve, "row": label}
+            lines += [row | _line("acc", accs), row | _line("bwt", bwts)]
+            lines += [row | _line("lead", differences, judged(differences))] if differences else []
+            compared = [_shown(differences, "+"), judged(differences)] if differences else ["-", "-"]
+            body.append([curve, label, _shown(accs), _shown(bwts), *compared])
+    header = ["Curve", "Setting", "ACC", "BWT", f"ACC - {reference} at equal BWT", "Verdict"]
+    text = f"## {title}\n\n{table(header, body)}"
+    if part.pairs:
+        body = []
+        for claim, (ours, theirs) in part.pairs.items():
+            seeds = sorted(points[ours].keys() & points[theirs].keys())
+            cells = [f"{claim}: {ours} against {theirs}"]
+            for which, metric in ((1, "acc_difference"), (0, "bwt_difference")):
+                differences = [points[ours][seed][which] - points[theirs][seed][which] for seed in seeds]
+                cells += [_shown(differences, "+"), judged(differences)]
+                lines.append({"part": title, "row": claim} | _line(metric, differences, judged(differences)))
+            body.append(cells)
+        text += "\n" + table(["Claim", "ACC difference", "Verdict", "BWT difference", "Verdict"], body)
+    return text, lines, of_seeds
+
+
+def _line(metric: str, values: list[float], verdict: str = "") -> dict[str, Any]:
+    """Mean and sample deviation over the seeds."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    result = {"metric": metric, "mean": statistics.mean(values), "deviation": deviation, "n": len(values)}
+    return result | {"verdict": verdict}
+
+
+def _shown(values: list[float], sign: str = "") -> str:
+    mean = f"{statistics.mean(values):{sign}.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f} (n = {len(values)})" if len(values) > 1 else f"{mean} (n = 1)"
+
+
+def _draw(report: Report, points: dict[str, dict[int, Point]]) -> None:
+    from matplotlib.figure import Figure
+
+    assert isinstance(report.options, MatchedOptions)
+    figure = Figure(figsize=(6 * len(report.options.parts), 4.5), layout="constrained")
+    for axes, (title, part) in zip(
+        np.atleast_1d(figure.subplots(1, len(report.options.parts))), report.options.parts.items(), strict=True
+    ):
+        for curve, labels in part.curves.items():
+            values = np.array([list(points[label].values()) for label in labels])  # [settings, seeds, 2]
+            values = values[np.argsort(values.mean(1)[:, 0])]
+            mean, deviation = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0 * values.mean(1)
+            style = "o-" if len(labels) > 1 else "s"
+            axes.errorbar(*mean.T, yerr=deviation[:, 1], xerr=deviation[:, 0], fmt=style, capsize=2, label=curve)
+        axes.set(title=title, xlabel="BWT (%)", ylabel="ACC (%)")
+        axes.legend()
+    write_figure(paths.report(report.name, "png"), figure)

@@ -1,0 +1,209 @@
+"""Experiments side by side: one table as Markdown, CSV and JSON, with protocol, seeds, deviation, machine and verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lifelong.params import Report, Settings
+from lifelong.params.reports import ComparisonOptions
+from lifelong.reports.cells import write_csv
+from lifelong.reports.markdown import machine, table
+from lifelong.reports.quantities import METRICS, PROTOCOLS, format_value
+from lifelong.reports.results import lost_seeds, percent
+from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_json, write_json, write_text
+
+REFERENCE = "Fine-tuning"
+"""The row whose side of a value a trend is judged by."""
+
+NOTES = """\
+Values are percent on the test split: mean ± sample deviation over the seeds. Task-incremental: the task is told at test.
+Class-incremental: it is not, the answer is the best of all classes seen; a head that tasks share cannot give it. R[i, j] is
+the accuracy on task j after task i: ACC = mean of R[T, j]; BWT = mean of R[T, j] - R[j, j]; FWT (against joint) = mean of
+R[j, j] - m[j] for j > 1, with m the accuracies of joint training with the same seed; FWT (GEM) = mean of R[j-1, j] - b[j],
+with b those of the untrained network. The last epoch's weights are taken; nothing is chosen on the test split. Options with
+a star were chosen from a grid on the validation split.
+"""
+
+VERDICTS = """\
+Verdict: *reproduced* when ours is within one point of the printed mean or within twice the joint deviation; *trend only*
+when it is not, but lies on the same side of fine-tuning's as the printed one does, by more than the larger deviation;
+*contradicted* otherwise. A printed value marked † is doubtful in itself, as said below the table.
+"""
+
+CHOICES = """\
+Mean over the seeds that the choice is made on, with their deviation where they are several. *Diverged*: the loss of one of
+them or more left the finite numbers.
+"""
+
+SMALLER = """\
+Verdict: *not attempted*, since the network, the tasks or the budget are smaller than those of the printed values. A printed
+value marked † is doubtful in itself, as said below the table.
+"""
+
+
+def write(settings: Settings, report: Report) -> None:
+    """Write reports/<name>.md, .csv and .json from the summaries of the report's experiments."""
+    name = report.name
+    summaries = {row: read_json(paths.summary(e)) for row, e in report.single().items()}
+    cells = _cells(report, summaries)
+    write_csv(paths.report(name, "csv"), COLUMNS, cells, ".4f")
+    write_json(paths.report(name, "json"), _metrics(summaries))
+    markdown = _markdown(report, summaries, cells)
+    write_text(paths.report(name, "md"), markdown)
+
+
+def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
+    """One record a row, protocol and metric; values in percent; printed ones only under the papers' own protocol."""
+    assert isinstance(report.options, ComparisonOptions)
+    printed = printed_table(report.options.printed) if report.options.printed else {}
+    cells = []
+    for row, summary in summaries.items():
+        for protocol in PROTOCOLS:
+            for metric in METRICS:
+                result = percent(summary, protocol, metric)
+                if result["mean"] is None and not _lost(summary, protocol, metric):
+                    continue
+                cell = {
+                    "row": row,
+                    "experiment": summary["experiment"],
+                    "heads": summary["heads"],
+                    "protocol": protocol,
+                    "metric": metric,
+                    **result,
+                }
+                target = printed.get((row, metric)) if protocol == "task_incremental" else None
+                if target is not None:
+                    cell |= _judged(result, target, summaries, printed, metric)
+                    smaller = report.options.scale == "smaller" and row not in report.options.full_scale
+                    cell["verdict"] = "not attempted" if smaller else cell["verdict"]
+                cells.append(cell)
+    return cells
+
+
+def _lost(summary: dict[str, Any], protocol: str, metric: str) -> bool:
+    """Whether a metric that the experiment can give is without a value because a seed diverged."""
+    lost, seeds = lost_seeds(summary["experiment"])
+    return lost == seeds or (lost > 0 and any(v is not None for v in summary["test"][protocol][metric]["by_seed"]))
+
+
+def _judged(
+    found: dict[str, Any],
+    target: Printed,
+    summaries: dict[str, Any],
+    printed: dict[tuple[str, str], Printed],
+    metric: str,
+) -> dict[str, Any]:
+    judged = {"printed_mean": target.mean, "printed_deviation": target.deviation, "doubt": target.doubt}
+    if found["mean"] is None:
+        return judged | {"difference": None, "verdict": "contradicted"}
+    reference = percent(summaries[REFERENCE], "task_incremental", metric) if REFERENCE in summaries else None
+    beside = _value(reference) if reference and reference["mean"] is not None else None
+    word = verdict(_value(found), target, beside, printed.get((REFERENCE, metric)))
+    return judged | {"difference": found["mean"] - target.mean, "verdict": word}
+
+
+def _value(found: dict[str, Any]) -> Value:
+    return Value(found["mean"], found["deviation"] or 0.0)
+
+
+COLUMNS = [
+    *("row", "experiment", "heads", "protocol", "metric", "mean", "deviation", "n"),
+    *("printed_mean", "printed_deviation", "difference", "verdict", "doubt"),
+]
+
+
+def _metrics(summaries: dict[str, Any]) -> dict[str, Any]:
+    """Means by row, protocol and metric, in percent: what `dvc metrics` shows."""
+    return {
+        row: {
+            protocol: {m: round(v, 4) for m in METRICS if (v := percent(summary, protocol, m)["mean"]) is not None}
+            for protocol in PROTOCOLS
+        }
+        for row, summary in summaries.items()
+    }
+
+
+def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+    by_key = {(c["row"], c["protocol"], c["metric"]): c for c in cells}
+    parts = [f"# {report.title}\n"]
+    for protocol in PROTOCOLS:
+        shown = [m for m in METRICS if any((row, protocol, m) in by_key for row in summaries)]
+        header = ["Method", "Heads", *(METRICS[m].label for m in shown)]
+        body = [
+            [row, summary["heads"], *(_shown(by_key.get((row, protocol, m))) for m in shown)]
+            for row, summary in summaries.items()
+        ]
+        parts.append(f"## {protocol.replace('_', '-').capitalize()}\n\n{table(header, body)}")
+    parts += [f"{told}\n" for told in map(_divergence, summaries, summaries.values()) if told]
+    judged = [c for c in cells if "verdict" in c]
+    if judged:
+        assert isinstance(report.options, ComparisonOptions)
+        words = SMALLER if report.options.scale == "smaller" else VERDICTS
+        if report.options.full_scale:
+            words += f"\nNot smaller, and so judged like a full table: {', '.join(report.options.full_scale)}.\n"
+        header = ["Method", "Metric", "Ours", "Printed", "Difference", "Verdict"]
+        body = [
+            [
+                c["row"],
+                METRICS[c["metric"]].label,
+                _shown(c),
+                f"{c['printed_mean']:.2f} ± {c['printed_deviation']:.2f}{' †' if c['doubt'] else ''}",
+                "-" if c["difference"] is None else f"{c['difference']:+.2f}",
+                c["verdict"],
+            ]
+            for c in judged
+        ]
+        doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
+        parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
+    if gridded := [[row, choices(summary)] for row, summary in summaries.items() if summary["chosen"]]:
+        header = ["Method", "ACC on the validation split by option"]
+        parts.append(f"## Options chosen\n\n{table(header, gridded)}\n{CHOICES}")
+    parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
+    header = ["Row", "Experiment in params.yaml", "Seeds", "Epochs a task", "Dropout at test", "Options"]
+    parts.append(table(header, [[row, *_settings(summary)] for row, summary in summaries.items()]))
+    return "\n".join(parts)
+
+
+def _divergence(row: str, summary: dict[str, Any]) -> str:
+    """How many seeds of a row diverged, and what the others came to; empty where none did."""
+    lost, seeds = lost_seeds(summary["experiment"])
+    left = [f"{100 * v:.2f}" for v in summary["test"]["task_incremental"]["acc"]["by_seed"] if v is not None]
+    others = f"; the others have ACC {', '.join(left)}, task-incremental" if left else ""
+    return f"{row} diverged with {lost} of {seeds} seeds, which contradicts what is printed{others}." if lost else ""
+
+
+def choices(summary: dict[str, Any]) -> str:
+    """What an experiment's grid held, each with its result, and which of them was chosen (starred)."""
+    results = read_json(paths.chosen(summary["experiment"]))
+    told = []
+    for candidate in results["candidates"]:
+        values = {name: candidate["options"][name] for name in results["varied"]}
+        options = ", ".join(f"{name} {v:g}" if isinstance(v, float) else f"{name} {v}" for name, v in values.items())
+        star = "*" if candidate["options"] == results["options"] else ""
+        acc, deviation = candidate["acc"], candidate["deviation"]
+        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+        told.append(f"{options}{star}: " + ("diverged" if acc is None else f"{100 * acc:.2f}{spread}"))
+    return "; ".join(told)
+
+
+def _settings(summary: dict[str, Any]) -> list[str]:
+    """How an experiment was made, in a few words; chosen options have a star."""
+    parameters = summary["parameters"]
+    options = [
+        f"{name} {value:g}" + "*" * (name in summary["chosen"]) if isinstance(value, float) else f"{name} {value}"
+        for name, value in parameters["options"].items()
+        if value is not None and not isinstance(value, dict)
+    ]
+    dropped = "on" if parameters["dropout_at_test"] else "off"
+    epochs = str(parameters["training"]["epochs"])
+    return [summary["experiment"], str(len(summary["seeds"])), epochs, dropped, ", ".join(options) or "-"]
+
+
+def _shown(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "-"
+    if cell["mean"] is None:
+        return "diverged"
+    return format_value(cell["metric"], cell["mean"], cell["deviation"], cell["n"])

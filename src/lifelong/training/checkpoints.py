@@ -1,0 +1,49 @@
+"""Progress inside one long stage, kept outside its declared outputs so that a killed job goes on where it was.
+
+The folder's name is a hash of inputs, parameters and code: a checkpoint of another state of affairs is never found. It
+is removed when the stage has written its output.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lifelong.runtime.artifacts import read_tensors, write_tensors
+from lifelong.runtime.device import to_device
+
+SECONDS = float(os.environ.get("LIFELONG_CHECKPOINT_SECONDS", "5"))
+
+
+@dataclass
+class Checkpoints:
+    """Named checkpoints of one job, written at most every `seconds`."""
+
+    folder: Path
+    seconds: float = SECONDS
+    _written: float = field(default_factory=time.monotonic)
+
+    def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            return None
+        arrays, info = read_tensors(path, "checkpoint")
+        return {key: to_device(array) for key, array in arrays.items()}, info
+
+    def due(self) -> bool:
+        return time.monotonic() - self._written >= self.seconds
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+        arrays = {key: tensor.detach().cpu().numpy() for key, tensor in tensors.items()}
+        write_tensors(self.folder / f"{name}.safetensors", "checkpoint", arrays, info)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,112 @@
+"""One network pruned in rounds by one threshold over all its tensors."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from support.anpyc import anpyc_options, slow_importance
+from support.tiny import call, shared_of, tiny_experiment, tiny_job
+
+from lifelong.methods.anpyc import compression
+from lifelong.params import settings
+from lifelong.pipeline.states import write_state
+from lifelong.reports import compression as compression_report
+from lifelong.reports.compression import count_verdict
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import write_json
+from lifelong.runtime.errors import UserError
+from lifelong.training.job import State
+
+
+def compressed(task: int, state: State | None, thresholds: list[float]) -> State:
+    """What round `task` leaves."""
+    sequence = {"dataset": "digits", "kind": "repeated", "tasks": 1 + len(thresholds), "validation": {"first": 9}}
+    options = {"thresholds": thresholds, "importance_batch": 10}
+    experiment = tiny_experiment("anpyc-compression", options=options, sequence=sequence, learning_rate=0.3)
+    return call(compression.learn, tiny_job(experiment, task), state)
+
+
+def test_a_round_prunes_its_share_of_what_is_left_by_one_threshold_for_all_tensors() -> None:
+    thresholds = [0.5, 0.4]
+    state = compressed(0, None, thresholds)
+    assert all((mask == 1).all() for mask in state["mask"].values())
+    assert state["mask"].keys() == shared_of(state["network"]).keys()
+    left = sum(mask.numel() for mask in state["mask"].values())
+    for number, share in enumerate(thresholds, 1):
+        train = tiny_job(tiny_experiment("sgd"), number).task.train
+        found = slow_importance(state["network"], train, 0, anpyc_options(importance_batch=10))
+        after = compressed(number, state, thresholds)
+        kept, gone = [], []
+        for name, mask in after["mask"].items():
+            was_open = state["mask"][name] == 1
+            assert not (mask == 1)[~was_open].any()
+            assert not after["network"][name][mask == 0].any()
+            kept += found[name][was_open & (mask == 1)].tolist()
+            gone += found[name][was_open & (mask == 0)].tolist()
+        assert len(gone) == round(share * left)
+        assert max(gone) <= min(kept) + 1e-6
+        left = len(kept)
+        state = after
+
+
+def test_every_threshold_wants_a_round() -> None:
+    state = compressed(0, None, [0.5])
+    experiment = tiny_experiment("anpyc-compression", options={"thresholds": [0.5]})
+    with pytest.raises(UserError, match="1 thresholds need a repeated sequence of 2 tasks"):
+        call(compression.learn, tiny_job(experiment, 1), state)
+
+
+@pytest.mark.parametrize(
+    ("ours", "printed", "expected"),
+    [
+        (100.0, 100, "reproduced"),
+        (125.0, 100, "reproduced"),
+        (80.0, 100, "reproduced"),
+        (126.0, 100, "trend only"),
+        (50.0, 100, "trend only"),
+        (49.0, 100, "contradicted"),
+        (0.0, 2, "contradicted"),
+        (7.0, None, ""),
+    ],
+)
+def test_counts_are_judged_by_their_ratio(ours: float, printed: int | None, expected: str) -> None:
+    assert count_verdict(ours, printed) == expected
+
+
+def test_the_report_counts_what_the_masks_leave_and_tells_the_accuracy_of_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = {
+        "sequences": {"r": {"dataset": "digits", "kind": "repeated", "tasks": 2, "validation": {"first": 9}}},
+        "networks": {"n": {"kind": "lenet", "initialisation": "uniform-fan-in"}},
+        "training": {"t": {"learning_rate": 0.1, "batch_size": 8, "epochs": 2}},
+        "experiments": {
+            "x": {"sequence": "r", "network": "n", "training": "t", "method": "anpyc-compression", "seeds": 2}
+            | {"options": {"thresholds": [0.5]}}
+        },
+        "reports": {"s": {"four": {"kind": "compression", "title": "Four", "experiments": {"LeNet": "x"}}}},
+    }
+    found = settings(written)
+    for seed in (0, 1):
+        for task in (0, 1):
+            mask = {"hidden.0.bias": torch.ones(512), "convolutions.0.bias": torch.ones(32)}
+            if task:
+                mask["hidden.0.bias"][: 400 + 10 * seed] = 0
+                mask["convolutions.0.bias"][:25] = 0
+            write_state(paths.state("x", seed, task, "learn"), {"mask": mask}, {})
+        rows = [[0.9, 0.9], [0.1, 0.97 + 0.02 * seed]]
+        write_json(paths.scores("x", seed), {"test": {"task_incremental": rows}})
+    compression_report.write(found, found.report("s/four"))
+    with open("reports/s/four.csv", newline="") as handle:
+        cells = {(int(line["x"]), line["row"]): line for line in csv.DictReader(handle)}
+    assert (cells[1, "hidden.0.bias"]["mean"], cells[1, "hidden.0.bias"]["printed_mean"]) == ("107", "100")
+    assert cells[1, "convolutions.0.bias"]["verdict"] == "reproduced"
+    assert float(cells[1, "total"]["mean"]) == 107 + 7
+    assert float(cells[1, "network"]["mean"]) == pytest.approx(98)
+    assert float(cells[0, "network"]["mean"]) == pytest.approx(90)
+    assert cells[0, "network"]["verdict"] == "contradicted"
+    assert "4.77x" in Path("reports/s/four.md").read_text()  # 544 / 114

@@ -1,0 +1,75 @@
+"""DVC over the graph: exact reproduction, agreement with Snakemake in both directions, a fresh clone from a remote."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support.project import Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dvc")]
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A git and DVC repository in which `dvc repro` has run from nothing."""
+    project = Project(tmp_path_factory.mktemp("dvc") / "project")
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.run("git", "config", "user.name", "tester")
+    project.run("git", "config", "user.email", "tester@example.invalid")
+    project.run("dvc", "init", "--quiet")
+    project.run("dvc", "config", "cache.type", "copy")
+    project.run("dvc", "remote", "add", "--default", "local", str(tmp_path_factory.mktemp("remote")))
+    project.run("dvc", "repro")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "Reproduce the digits experiments")
+    return project
+
+
+def test_a_second_reproduction_is_up_to_date(reproduced: Project) -> None:
+    assert "up to date" in reproduced.run("dvc", "repro")
+    assert reproduced.run("git", "status", "--porcelain") == ""
+
+
+def test_snakemake_has_nothing_to_do_after_dvc(reproduced: Project) -> None:
+    assert reproduced.planned("digits") == []
+
+
+def test_dvc_is_up_to_date_after_snakemake(reproduced: Project) -> None:
+    """Results made by Snakemake alone are the ones DVC has on record: from nothing, to the byte."""
+    before = reproduced.digests()
+    for made in ("data/images", "data/tasks", "results", "reports"):
+        shutil.rmtree(reproduced.folder / made)
+    reproduced.snakemake("digits")
+    assert reproduced.digests() == before
+    assert "up to date" in reproduced.run("dvc", "status")
+
+
+def test_a_checkout_makes_snakemake_run_nothing(reproduced: Project) -> None:
+    for name in reproduced.digests():
+        (reproduced.folder / name).unlink()
+    reproduced.run("dvc", "checkout")
+    assert reproduced.planned("digits") == []
+
+
+def test_metrics_are_shown_and_compared(reproduced: Project) -> None:
+    shown = json.loads(reproduced.run("dvc", "metrics", "show", "--json"))
+    accuracy = shown[""]["data"]["reports/digits/comparison.json"]["data"]["ANPyC"]["task_incremental"]["acc"]
+    assert 0 < accuracy <= 100
+    assert reproduced.run("dvc", "metrics", "diff").strip() == ""
+
+
+def test_a_fresh_clone_gets_everything_from_the_remote(reproduced: Project, tmp_path: Path) -> None:
+    reproduced.run("dvc", "push")
+    clone = Project.__new__(Project)
+    clone.folder = tmp_path / "clone"
+    reproduced.run("git", "clone", "--quiet", str(reproduced.folder), str(clone.folder))
+    clone.run("dvc", "pull")
+    assert clone.digests() == reproduced.digests()
+    clone.snakemake("--touch", "digits")
+    assert [output for output in clone.planned("digits") if "/.tracked/" not in output] == []
+    clone.snakemake("digits")
+    assert clone.planned("digits") == []
+    assert "up to date" in clone.run("dvc", "status")
