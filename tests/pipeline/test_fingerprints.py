@@ -385,7 +385,7 @@ def test_the_table_of_jobs_names_functions_that_there_are() -> None:
     of |= {"stage": ("on-features-ewc", "learn")} | dict.fromkeys(("teach-biased", "judge-biased"), (NAME, "biases"))
     for kind, job in JOBS.items():
         _, entries = job.parts(settings, *of.get(kind, (NAME,)))
-        assert fingerprints.reachable(tuple(entries)) or kind == "stage"
+        assert fingerprints.reachable(tuple(entries))
 
 
 def test_a_gap_in_the_fingerprint_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

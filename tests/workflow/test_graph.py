@@ -83,6 +83,35 @@ def test_killed_ten_times_it_ends_with_the_same_bytes(finished: Project, tmp_pat
     assert not list(project.folder.rglob("*.part"))
 
 
+def test_an_edit_during_a_run_is_refused_and_mixes_nothing(finished: Project, tmp_path: Path) -> None:
+    """Parameters edited while tasks are learnt, and put back: the chain is what it would have been without."""
+    project = Project(tmp_path)
+    first = project.folder / Path(TARGET).parent / "seed-0/task-0/learn.safetensors"
+    process = project.start("snakemake", "--cores", "1", TARGET)
+    try:
+        eventually(lambda: process.poll() is not None or first.exists())
+        project.edit("params.yaml", "strength: 0.01", "strength: 3")
+        output, _ = process.communicate()
+    finally:
+        if process.poll() is None:
+            kill_group(process)
+    assert process.returncode == 1
+    assert "have changed since Snakemake planned this job" in output
+    project.edit("params.yaml", "strength: 3", "strength: 0.01")
+    project.snakemake(TARGET)
+    assert differences(project, finished.digests()) == []
+
+
+def test_a_job_that_was_planned_otherwise_does_nothing(finished: Project, tmp_path: Path) -> None:
+    state = finished.folder / "results/split-digits-ewc/seed-0/task-0/learn.safetensors"
+    before = state.read_bytes()
+    command = ("lifelong", "learn", "split-digits-ewc", "--seed", "0", "--task", "0")
+    assert "nothing was done: run snakemake again" in finished.run(*command, "--planned", "0" * 64, expect=2)
+    assert state.read_bytes() == before
+    finished.run(*command)
+    assert state.read_bytes() == before
+
+
 def test_a_living_snakemake_keeps_its_lock(tmp_path: Path) -> None:
     project = Project(tmp_path)
     first = project.start("snakemake", "--cores", "1", TARGET)

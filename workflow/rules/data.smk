@@ -11,7 +11,7 @@ rule images:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong images {wildcards.dataset} > {log} 2>&1"
+        "exec lifelong images {wildcards.dataset} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule tasks:
@@ -26,4 +26,4 @@ rule tasks:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong tasks {wildcards.sequence} > {log} 2>&1"
+        "exec lifelong tasks {wildcards.sequence} --planned {params.fingerprint} > {log} 2>&1"

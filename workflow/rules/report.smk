@@ -13,7 +13,7 @@ rule summarise:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong summarise {wildcards.experiment} > {log} 2>&1"
+        "exec lifelong summarise {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"
 
 
 for kind, made in REPORT_KINDS.items():
@@ -39,7 +39,7 @@ for kind, made in REPORT_KINDS.items():
         conda:
             "../envs/lifelong.yaml"
         shell:
-            "exec lifelong report {wildcards.report} > {log} 2>&1"
+            "exec lifelong report {wildcards.report} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule track:
@@ -56,7 +56,7 @@ rule track:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong track {wildcards.experiment} > {log} 2>&1"
+        "exec lifelong track {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"
 
 
 for section in SETTINGS.sections():

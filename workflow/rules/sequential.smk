@@ -31,7 +31,7 @@ for seeds in ["{seed}", *TOGETHER]:
                 "../envs/lifelong.yaml"
             shell:
                 "exec lifelong {params.stage} {wildcards.experiment} {params.seeds} --task {wildcards.task}"
-                " --threads {threads} --device {resources.device} > {log} 2>&1"
+                " --threads {threads} --device {resources.device} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule evaluate:
@@ -52,7 +52,7 @@ rule evaluate:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong evaluate {wildcards.experiment} --seed {wildcards.seed} --threads {threads}"
-        " --device {resources.device} > {log} 2>&1"
+        " --device {resources.device} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule choose:
@@ -67,4 +67,4 @@ rule choose:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong choose {wildcards.experiment} > {log} 2>&1"
+        "exec lifelong choose {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"

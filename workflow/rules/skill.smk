@@ -26,7 +26,7 @@ rule skill_features:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill features {wildcards.backbone} {wildcards.tier} {wildcards.dataset}"
-        " --threads {threads} --device {resources.device} > {log} 2>&1"
+        " --threads {threads} --device {resources.device} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_teach:
@@ -46,7 +46,7 @@ rule skill_teach:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill teach {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_teach_biased:
@@ -67,7 +67,8 @@ rule skill_teach_biased:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill teach-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --head {wildcards.head} --threads {threads} --device {resources.device} > {log} 2>&1"
+        " --head {wildcards.head} --threads {threads} --device {resources.device}"
+        " --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_head2toe:
@@ -89,7 +90,7 @@ rule skill_head2toe:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill head2toe {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --planned {params.fingerprint} > {log} 2>&1"
 
 
 for collective, wanted in SETTINGS.skill.collectives.items():
@@ -111,7 +112,8 @@ for collective, wanted in SETTINGS.skill.collectives.items():
         conda:
             "../envs/lifelong.yaml"
         shell:
-            "exec lifelong skill pack {params.collective} --seed {wildcards.seed} --task {wildcards.task} > {log} 2>&1"
+            "exec lifelong skill pack {params.collective} --seed {wildcards.seed} --task {wildcards.task}"
+            " --planned {params.fingerprint} > {log} 2>&1"
 
     for head in graph.biased_heads(wanted):
 
@@ -136,7 +138,8 @@ for collective, wanted in SETTINGS.skill.collectives.items():
                 "../envs/lifelong.yaml"
             shell:
                 "exec lifelong skill judge-biased {params.collective} --seed {wildcards.seed}"
-                " --head {params.head} --threads {threads} --device {resources.device} > {log} 2>&1"
+                " --head {params.head} --threads {threads} --device {resources.device}"
+                " --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_receive:
@@ -153,7 +156,7 @@ rule skill_receive:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill receive {wildcards.collective} --seed {wildcards.seed} --agents {wildcards.agents}"
-        " --agent {wildcards.agent} > {log} 2>&1"
+        " --agent {wildcards.agent} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_reuse:
@@ -173,7 +176,8 @@ rule skill_reuse:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong skill reuse {wildcards.collective} --seed {wildcards.seed} > {log} 2>&1"
+        "exec lifelong skill reuse {wildcards.collective} --seed {wildcards.seed}"
+        " --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_track:
@@ -189,7 +193,7 @@ rule skill_track:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong skill track {wildcards.collective} > {log} 2>&1"
+        "exec lifelong skill track {wildcards.collective} --planned {params.fingerprint} > {log} 2>&1"
 
 
 rule skill_evaluate:
@@ -214,4 +218,5 @@ rule skill_evaluate:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong skill evaluate {wildcards.collective} --seed {wildcards.seed} > {log} 2>&1"
+        "exec lifelong skill evaluate {wildcards.collective} --seed {wildcards.seed}"
+        " --planned {params.fingerprint} > {log} 2>&1"

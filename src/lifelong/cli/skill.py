@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lifelong.cli.options import device_option, head_option, seed_option, task_option, threads_option
+from lifelong.cli.planned import planned
 from lifelong.params import Settings
 from lifelong.runtime import paths
 from lifelong.runtime.errors import UserError, did_you_mean
@@ -29,6 +30,7 @@ def _places() -> tuple[Path, list[Path]]:
 @threads_option
 @device_option
 @click.pass_obj
+@planned("features", "backbone", "tier")
 def features(settings: Settings, backbone: str, tier: str, dataset: str, threads: int, device: str) -> None:
     """Features of a frozen backbone for the images of a data set that a tier uses."""
     for given, known, what in ((backbone, settings.skill.backbones, "backbone"), (tier, settings.skill.tiers, "tier")):
@@ -49,6 +51,7 @@ def features(settings: Settings, backbone: str, tier: str, dataset: str, threads
 @task_option
 @threads_option
 @click.pass_obj
+@planned("teach", "collective")
 def teach(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
     """Linear heads and anchors of one task."""
     from lifelong.methods.skill.teach import teach
@@ -66,6 +69,7 @@ def teach(settings: Settings, collective: str, seed: int, task: int, threads: in
 @threads_option
 @device_option
 @click.pass_obj
+@planned("teach-biased", "collective", "head")
 def teach_biased(settings: Settings, collective: str, seed: int, task: int, head: str, threads: int, device: str) -> None:
     """A head with beneficial biases of one task."""
     from lifelong.methods.skill.teach import teach_biased
@@ -81,6 +85,7 @@ def teach_biased(settings: Settings, collective: str, seed: int, task: int, head
 @task_option
 @threads_option
 @click.pass_obj
+@planned("head2toe", "collective")
 def head2toe(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
     """A head of one task that also sees inner maps, chosen by the beneficial biases, and its answers."""
     from lifelong.methods.skill.head2toe import head2toe
@@ -97,6 +102,7 @@ def head2toe(settings: Settings, collective: str, seed: int, task: int, threads:
 @threads_option
 @device_option
 @click.pass_obj
+@planned("judge-biased", "collective", "head")
 def judge_biased(settings: Settings, collective: str, seed: int, head: str, threads: int, device: str) -> None:
     """What the heads with beneficial biases answer for the test images of their own tasks."""
     from lifelong.methods.skill.teach import judge_biased
@@ -111,6 +117,7 @@ def judge_biased(settings: Settings, collective: str, seed: int, head: str, thre
 @seed_option
 @task_option
 @click.pass_obj
+@planned("pack", "collective")
 def pack(settings: Settings, collective: str, seed: int, task: int) -> None:
     """The packets of one task, one for each variant."""
     from lifelong.methods.skill.packing import pack
@@ -124,6 +131,7 @@ def pack(settings: Settings, collective: str, seed: int, task: int) -> None:
 @click.option("--agents", type=click.IntRange(1), required=True, help="How many agents share the tasks.")
 @click.option("--agent", type=click.IntRange(0), required=True, help="Which of them, from 0.")
 @click.pass_obj
+@planned("receive", "collective")
 def receive(settings: Settings, collective: str, seed: int, agents: int, agent: int) -> None:
     """The bank of one agent after all packets."""
     from lifelong.methods.skill.share import receive
@@ -135,6 +143,7 @@ def receive(settings: Settings, collective: str, seed: int, agents: int, agent: 
 @click.argument("collective")
 @seed_option
 @click.pass_obj
+@planned("route", "collective")
 def evaluate(settings: Settings, collective: str, seed: int) -> None:
     """Mapper and final accuracy of every variant after 1..T tasks."""
     from lifelong.methods.skill.evaluate import evaluate
@@ -147,6 +156,7 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
 @skill.command("track")
 @click.argument("collective")
 @click.pass_obj
+@planned("track-collective", "collective")
 def track(settings: Settings, collective: str) -> None:
     """Write a collective's runs to MLflow; repeating it updates them."""
     from lifelong.pipeline.tracking.collectives import track_collective
@@ -158,6 +168,7 @@ def track(settings: Settings, collective: str) -> None:
 @click.argument("collective")
 @seed_option
 @click.pass_obj
+@planned("reuse", "collective")
 def reuse(settings: Settings, collective: str, seed: int) -> None:
     """Correction of answers by class names, and old heads as a start for new tasks."""
     from lifelong.methods.skill.reuse import reuse

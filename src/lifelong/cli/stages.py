@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lifelong.cli.options import device_option, seed_option, task_option, threads_option
+from lifelong.cli.planned import planned
 from lifelong.params import Settings
 from lifelong.params.datasets import DenseFolder
 from lifelong.params.methods import Stage
@@ -24,6 +25,7 @@ def stage_command(stage: Stage) -> click.Command:
     @threads_option
     @device_option
     @click.pass_obj
+    @planned("stage", "experiment", stage.name)
     def command(settings: Settings, experiment: str, seed: tuple[int, ...], task: int, threads: int, device: str) -> None:
         chosen = settings.experiment(experiment)
         from lifelong.pipeline.run import run_seeds
@@ -38,6 +40,7 @@ def stage_command(stage: Stage) -> click.Command:
 @click.command()
 @click.argument("dataset")
 @click.pass_obj
+@planned("images", "dataset")
 def images(settings: Settings, dataset: str) -> None:
     """Find, verify and decode a data set."""
     from lifelong.data import catalog, dense
@@ -56,6 +59,7 @@ def images(settings: Settings, dataset: str) -> None:
 @click.command()
 @click.argument("sequence")
 @click.pass_obj
+@planned("tasks", "sequence")
 def tasks(settings: Settings, sequence: str) -> None:
     """Cut data sets into the tasks of a sequence."""
     from lifelong.data.sequences import build
@@ -74,6 +78,7 @@ def tasks(settings: Settings, sequence: str) -> None:
 @threads_option
 @device_option
 @click.pass_obj
+@planned("evaluate", "experiment")
 def evaluate(settings: Settings, experiment: str, seed: int, threads: int, device: str) -> None:
     """Accuracy matrix and predictions of one seed."""
     requested = settings.experiment(experiment)
@@ -87,6 +92,7 @@ def evaluate(settings: Settings, experiment: str, seed: int, threads: int, devic
 @click.command()
 @click.argument("experiment")
 @click.pass_obj
+@planned("choose", "experiment")
 def choose(settings: Settings, experiment: str) -> None:
     """Choose an experiment's options from its grid, by validation accuracy."""
     from lifelong.pipeline.choose import choose
@@ -100,6 +106,7 @@ def choose(settings: Settings, experiment: str) -> None:
 @click.command()
 @click.argument("experiment")
 @click.pass_obj
+@planned("summarise", "experiment")
 def summarise(settings: Settings, experiment: str) -> None:
     """Metrics of an experiment over its seeds."""
     from lifelong.pipeline.summarise import summarise
@@ -110,6 +117,7 @@ def summarise(settings: Settings, experiment: str) -> None:
 @click.command()
 @click.argument("report")
 @click.pass_obj
+@planned("report", "report")
 def report(settings: Settings, report: str) -> None:
     """Write one report from the results it is made of."""
     import importlib
@@ -121,6 +129,7 @@ def report(settings: Settings, report: str) -> None:
 @click.command()
 @click.argument("experiment")
 @click.pass_obj
+@planned("track", "experiment")
 def track(settings: Settings, experiment: str) -> None:
     """Write an experiment's runs to MLflow; repeating it updates them."""
     from lifelong.pipeline.tracking.experiments import track

@@ -41,9 +41,13 @@ def job_fingerprint(settings: Settings, kind: str, *names: str) -> str:
 
 
 def stage_fingerprint(experiment: Experiment, stage: str) -> str:
-    """What the outcome of a method's stage depends on."""
+    """What the outcome of a method's stage depends on, as one hash."""
+    return fingerprint(*stage_parts(experiment, stage))
+
+
+def stage_parts(experiment: Experiment, stage: str) -> Parts:
     entries = ["lifelong.pipeline.run:run_seeds", experiment.method.stage(stage).entry, _building(experiment.network)]
-    return fingerprint(experiment.parameters(), entries)
+    return experiment.parameters(), entries
 
 
 def scores_parts(experiment: Experiment) -> Parts:
@@ -141,7 +145,7 @@ def _tracking(settings: Settings, name: str) -> Parts:
 JOBS: dict[str, JobKind] = {
     "images": JobKind(_images),
     "tasks": JobKind(lambda s, name: (s.sequence_parameters(name), ["lifelong.data.sequences:build"])),
-    "stage": JobKind(lambda s, name, stage: ({"stage": stage_fingerprint(s.experiment(name), stage)}, []), 1500, True),
+    "stage": JobKind(lambda s, name, stage: stage_parts(s.experiment(name), stage), 1500, True),
     "evaluate": JobKind(lambda s, name: scores_parts(s.experiment(name)), 1500, True),
     "choose": JobKind(
         lambda s, name: ({"grid": s.experiment(name).parameters()["grid"]}, ["lifelong.pipeline.choose:choose"])
