@@ -128,7 +128,8 @@ def test_signals_and_ends_reach_the_job_and_back(warm: Warm) -> None:
     asked, job = warm.learning()
     warm.processes()[0].kill()
     output, _ = asked.communicate(timeout=30)
-    assert (asked.returncode, output.splitlines()[-1]) == (1, "lifelong: the process that ran this job was killed")
+    assert asked.returncode == 1
+    assert "lifelong: the process that ran this job was killed" in output.splitlines()  # the job's own line may come later
     eventually(lambda: not warm.processes())
     asked, job = warm.learning()
     warm.snakemake.kill()
