@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.collectives import three_sets
+from support.resuming import kill_after_saves
 from support.tiny import call, forward, identical, until_done
 from torch.nn import functional as F
 
@@ -543,17 +544,7 @@ def test_killed_within_a_task_it_goes_on_where_it_was(
     learn(experiment)
     paths_of_states = [paths.state("x", 0, task, stage) for task in range(3) for stage in stages_of(experiment, task)]
     whole = {path: path.read_bytes() for path in paths_of_states}
-    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
-    saved: list[str] = []
-    save = Checkpoints.save
-
-    def dying(self: Checkpoints, name: str, tensors: Any, info: Any) -> None:
-        save(self, name, tensors, info)
-        saved.append(name)
-        if len(saved) % 2 == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", dying)
+    saved = kill_after_saves(monkeypatch, every=2)
     for task in range(3):
         for stage in stages_of(experiment, task):
             until_done(partial(run_stage, experiment, 0, task, stage))

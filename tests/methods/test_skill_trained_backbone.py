@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from support.collectives import three_sets
 from support.elsewhere import elsewhere
+from support.resuming import kill_after_saves
 from support.tiny import assert_close, call, importances_by_image, until_done
 from torch import nn
 
@@ -244,17 +245,7 @@ def test_killed_within_a_task_it_goes_on_bit_for_bit(place: Path, monkeypatch: p
     learn(experiment)
     files = [paths.state("x", 0, task, stage) for task in range(3) for stage in stages_of(experiment, task)]
     whole = {path: path.read_bytes() for path in files}
-    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
-    saved: list[str] = []
-    save = Checkpoints.save
-
-    def dying(self: Checkpoints, name: str, tensors: Any, info: Any) -> None:
-        save(self, name, tensors, info)
-        saved.append(name)
-        if len(saved) % 5 == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", dying)
+    saved = kill_after_saves(monkeypatch, every=5)
     for task in range(3):
         for stage in stages_of(experiment, task):
             until_done(partial(run_stage, experiment, 0, task, stage))

@@ -39,3 +39,22 @@ def killed_and_resumed(
     assert kept is not None
     assert len(kept[1]["curve"]) == after
     return call(learn, resumed, before)
+
+
+def kill_after_saves(monkeypatch: pytest.MonkeyPatch, every: int) -> list[str]:
+    """From now on checkpoints are written whenever they can be, and each `every`-th is the last thing its job does.
+
+    Returns the names of those written, as they come.
+    """
+    saved: list[str] = []
+    save = Checkpoints.save
+
+    def dying(self: Checkpoints, name: str, tensors: Any, info: Any) -> None:
+        save(self, name, tensors, info)
+        saved.append(name)
+        if len(saved) % every == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "due", lambda self: True)
+    monkeypatch.setattr(Checkpoints, "save", dying)
+    return saved
