@@ -8,12 +8,13 @@ from snakemake.exceptions import WorkflowError
 
 from lifelong.runtime import paths
 from lifelong.pipeline import graph, stages
+from lifelong.pipeline.freshness import describe_stale, settle_times
 from lifelong.params import load
 from lifelong.params.networks import layers_kind
 from lifelong.params.reports import REPORT_KINDS
+from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
 from lifelong.runtime.errors import UserError
-from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime.supervision import UNDER_SNAKEMAKE, clear_dead_lock, failures
 
 
@@ -23,7 +24,10 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 STARTED = time.time()
-clear_dead_lock()
+PARAMS = PARAMS_FILE  # an input of every rule: what is asked for
+if workflow.is_main_process:
+    if clear_dead_lock():
+        print(describe_stale(settle_times(SETTINGS, [PARAMS])), file=sys.stderr, end="")
 os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
 
 

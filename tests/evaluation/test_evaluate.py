@@ -26,7 +26,7 @@ from lifelong.pipeline.evaluate import evaluate
 from lifelong.pipeline.graph import stages_of
 from lifelong.pipeline.states import read_state
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors
+from lifelong.runtime.artifacts import read_result, read_tensors
 from lifelong.training.job import State
 
 HEADS: tuple[Heads, ...] = get_args(Heads)
@@ -168,7 +168,7 @@ def test_the_matrix_is_that_of_the_written_models(
     )
     arrays = made(experiment)
     evaluate(experiment, 4)
-    scores = read_json(paths.scores("tiny", 4))
+    scores = read_result(paths.scores("tiny", 4))
     predictions = read_tensors(paths.predictions("tiny", 4), "predictions")[0]
     count = experiment.count
     assert scores["tasks"] == count

@@ -17,7 +17,7 @@ from lifelong.evaluation import metrics
 from lifelong.evaluation.metrics import all_metrics, over_seeds
 from lifelong.pipeline.summarise import summarise
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json
+from lifelong.runtime.artifacts import read_result, write_result
 
 Rows = list[list[float | None]]
 shares = st.floats(0, 1)
@@ -98,9 +98,9 @@ def test_summary_pairs_each_seed_with_its_joint_learner(tmp_path: Path, monkeypa
         for seed in (1, 7)
     }
     for (name, seed), found in scores.items():
-        write_json(paths.scores(name, seed), found)
+        write_result(paths.scores(name, seed), found)
     summarise(experiment)
-    summary = read_json(paths.summary("tiny"))
+    summary = read_result(paths.summary("tiny"))
     for protocol in ("task_incremental", "class_incremental"):
         expected = [
             by_hand(

@@ -16,7 +16,7 @@ from lifelong.pipeline.states import write_state
 from lifelong.reports import compression as compression_report
 from lifelong.reports.compression import count_verdict
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json
+from lifelong.runtime.artifacts import write_result
 from lifelong.runtime.errors import UserError
 from lifelong.training.job import State
 
@@ -99,7 +99,7 @@ def test_the_report_counts_what_the_masks_leave_and_tells_the_accuracy_of_every_
                 mask["convolutions.0.bias"][:25] = 0
             write_state(paths.state("x", seed, task, "learn"), {"mask": mask}, {})
         rows = [[0.9, 0.9], [0.1, 0.97 + 0.02 * seed]]
-        write_json(paths.scores("x", seed), {"test": {"task_incremental": rows}})
+        write_result(paths.scores("x", seed), {"test": {"task_incremental": rows}})
     compression_report.write(found, found.report("s/four"))
     with open("reports/s/four.csv", newline="") as handle:
         cells = {(int(line["x"]), line["row"]): line for line in csv.DictReader(handle)}

@@ -40,7 +40,7 @@ from lifelong.pipeline.summarise import summarise
 from lifelong.pipeline.tracking.experiments import track
 from lifelong.reports import segmentation as report
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors
+from lifelong.runtime.artifacts import read_result, read_tensors
 from lifelong.runtime.device import computing_on
 from lifelong.runtime.errors import UserError
 from lifelong.training.checkpoints import Checkpoints
@@ -358,7 +358,7 @@ def test_confusion_and_intersection_over_union_by_hand() -> None:
 def test_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     found = tiny()
-    scores = read_json(paths.scores("plop", 0))
+    scores = read_result(paths.scores("plop", 0))
     arrays, _ = read_tensors(paths.images("d"), "dense", ["test_labels"])
     for matrix in scores["confusion"]:
         assert np.array(matrix).sum(1).tolist() == [(arrays["test_labels"] == c).sum() for c in range(5)]
@@ -373,7 +373,7 @@ def test_scores_are_those_of_a_loop_over_the_pixels(folder: Path, monkeypatch: p
     """On validation images other tasks' answers are the background, for nothing else is labelled there."""
     monkeypatch.chdir(folder)
     experiment = tiny().experiment("finetune")
-    scores, inputs = read_json(paths.scores("finetune", 0)), Inputs(experiment)
+    scores, inputs = read_result(paths.scores("finetune", 0)), Inputs(experiment)
     own = {0: (1, 2), 1: (3,), 2: (4,)}
     test, _ = read_tensors(paths.images("d"), "dense")
     for i in range(3):
@@ -437,8 +437,8 @@ def test_the_curve_has_the_accuracy_on_the_tasks_own_pixels(folder: Path, monkey
 
 def test_a_summary_is_of_mean_intersections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    summary = read_json(paths.summary("fused"))["test"]
-    r = [read_json(paths.scores("fused", seed))["test"]["class_incremental"] for seed in range(2)]
+    summary = read_result(paths.summary("fused"))["test"]
+    r = [read_result(paths.scores("fused", seed))["test"]["class_incremental"] for seed in range(2)]
     assert set(summary) == {"class_incremental"}
     assert summary["class_incremental"]["acc"]["by_seed"] == pytest.approx([np.mean(one[2]) for one in r])
     forgotten = [np.mean([one[2][j] - one[j][j] for j in range(2)]) for one in r]
@@ -453,7 +453,7 @@ def test_runs_in_mlflow_hold_mean_intersections(folder: Path, untracked: Path, e
     track(found, found.experiment("fused"))
     home = client().get_experiment_by_name("lifelong/s")
     metrics = {run.info.run_name: run.data.metrics for run in client().search_runs([home.experiment_id])}
-    expected = read_json(paths.summary("fused"))["test"]["class_incremental"]["acc"]
+    expected = read_result(paths.summary("fused"))["test"]["class_incremental"]["acc"]
     assert metrics["fused"]["acc/class_incremental"] == pytest.approx(expected["mean"])
     for seed, value in enumerate(expected["by_seed"]):
         assert metrics[f"fused seed {seed}"]["acc/class_incremental"] == pytest.approx(value)

@@ -40,7 +40,7 @@ from lifelong.pipeline.stages import scores_parts, stage_fingerprint
 from lifelong.pipeline.states import read_state
 from lifelong.pipeline.summarise import summarise
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_info, read_json, write_tensors
+from lifelong.runtime.artifacts import read_record, read_result, write_tensors
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.randomness import generator
 from lifelong.training.checkpoints import Checkpoints
@@ -286,9 +286,9 @@ def learn(experiment: Experiment, seed: int = 0) -> dict[str, Any]:
     """Every stage of every task, and the evaluation; returns the scores."""
     for task in experiment.tasks:
         for stage in stages_of(experiment, task):
-            run_stage(experiment, seed, task, stage)
+            run_job(experiment, seed, task, stage)
     evaluate(experiment, seed)
-    found: dict[str, Any] = read_json(paths.scores(experiment.name, seed))
+    found: dict[str, Any] = read_result(paths.scores(experiment.name, seed))
     return found
 
 
@@ -463,7 +463,7 @@ def try_candidates(settings: Settings) -> dict[str, Any]:
         learn(settings.experiment(name))
         summarise(settings.experiment(name))
     choose(settings, settings.experiment("EWC"))
-    found: dict[str, Any] = read_json(paths.chosen("EWC"))
+    found: dict[str, Any] = read_result(paths.chosen("EWC"))
     return found
 
 
@@ -475,13 +475,13 @@ def test_a_grid_is_decided_on_validation_images_of_the_first_tasks_alone(place: 
     best = values.index(max(value for value in values if value is not None))
     assert before["options"] == before["candidates"][best]["options"]
     for number in (0, 2):
-        found = read_json(paths.scores(f"EWC_grid-{number}", 0))
+        found = read_result(paths.scores(f"EWC_grid-{number}", 0))
         assert values[number] == pytest.approx(np.mean(found["validation"]["task_incremental"][1]))
-    tests = [read_json(paths.scores(f"EWC_grid-{number}", 0))["test"] for number in (0, 2)]
+    tests = [read_result(paths.scores(f"EWC_grid-{number}", 0))["test"] for number in (0, 2)]
     for task in range(3):  # other test images: other scores, the same choice
         write_features(task, "test", data(task, 7))
     assert try_candidates(settings) == before
-    assert [read_json(paths.scores(f"EWC_grid-{number}", 0))["test"] for number in (0, 2)] != tests
+    assert [read_result(paths.scores(f"EWC_grid-{number}", 0))["test"] for number in (0, 2)] != tests
 
 
 def test_candidates_stop_early_and_what_the_chosen_one_learnt_is_adopted(
@@ -492,7 +492,7 @@ def test_candidates_stop_early_and_what_the_chosen_one_learnt_is_adopted(
     candidate = next(one["experiment"] for one in chosen["candidates"] if one["options"] == chosen["options"])
     first = settings.experiment(candidate)
     assert list(first.tasks) == [0, 1]
-    scores = read_json(paths.scores(candidate, 0))
+    scores = read_result(paths.scores(candidate, 0))
     assert [len(row) for row in scores["test"]["task_incremental"]] == [2, 2]
     assert not paths.state(candidate, 0, 2, "learn").exists()
     with pytest.raises(UserError, match=r"has no stage 'learn' of task 2; its tasks are \[0, 1\]"):
@@ -514,7 +514,8 @@ def test_candidates_stop_early_and_what_the_chosen_one_learnt_is_adopted(
             own, theirs = (read_state(paths.state(name, 0, task, stage)) for name in ("EWC", candidate))
             assert own.keys() == theirs.keys()
             assert all(identical(own[group], theirs[group]) for group in own)
-            assert read_info(paths.state("EWC", 0, task, stage), "state")["experiment"] == "EWC"
+            path = paths.state("EWC", 0, task, stage)
+            assert read_record(path)["made"]["path"] == str(path)
 
     # Learnt without anything to adopt, the last task's state is the same.
     for path in paths.RESULTS.glob("EWC_grid-*"):

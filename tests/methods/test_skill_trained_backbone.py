@@ -34,7 +34,7 @@ from lifelong.pipeline.graph import source_file, stages_of
 from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.run import run_stage
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors, write_tensors
+from lifelong.runtime.artifacts import read_result, read_tensors, write_tensors
 from lifelong.runtime.device import computing_on
 from lifelong.training.checkpoints import Checkpoints
 from lifelong.training.importance import fisher_diagonal, output_sensitivity, sum_over_images
@@ -181,7 +181,7 @@ def learn(experiment: Experiment) -> dict[str, Any]:
         for stage in stages_of(experiment, task):
             run_stage(experiment, 0, task, stage)
     evaluate(experiment, 0)
-    scores: dict[str, Any] = read_json(paths.scores("x", 0))
+    scores: dict[str, Any] = read_result(paths.scores("x", 0))
     return scores
 
 

@@ -29,7 +29,7 @@ from lifelong.methods.xdg import stages as xdg
 from lifelong.pipeline.evaluate import evaluate
 from lifelong.pipeline.states import read_state
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors
+from lifelong.runtime.artifacts import read_result, read_tensors
 
 OFF = 0.4
 
@@ -84,7 +84,7 @@ def test_answers_stand_behind_the_gates_of_their_tasks(tmp_path: Path, monkeypat
     experiment = xdg_experiment(heads=heads, sequence=SPLIT, dropout=0.5, epochs=4, learning_rate=0.5)
     arrays = made(experiment)
     evaluate(experiment, 0)
-    scores = read_json(paths.scores("tiny", 0))
+    scores = read_result(paths.scores("tiny", 0))
     predictions = read_tensors(paths.predictions("tiny", 0), "predictions")[0]
     count = experiment.count
     untrained = {name: t.double().numpy() for name, t in tiny_job(experiment, 0).network(None).state_dict().items()}

@@ -17,7 +17,7 @@ from lifelong.pipeline.run import run_stage
 from lifelong.pipeline.stages import stage_fingerprint
 from lifelong.pipeline.states import read_state
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json
+from lifelong.runtime.artifacts import read_result
 from lifelong.runtime.errors import UserError
 
 
@@ -79,7 +79,7 @@ def test_a_branch_is_the_trunk_up_to_there_and_its_own_afterwards(tmp_path: Path
     assert not paths.state("twig", 0, 0, "learn").exists()
     for name in ("trunk", "twig"):
         evaluate(found[name], 0)
-    rows = {name: read_json(paths.scores(name, 0))["test"]["task_incremental"] for name in ("trunk", "twig")}
+    rows = {name: read_result(paths.scores(name, 0))["test"]["task_incremental"] for name in ("trunk", "twig")}
     assert rows["trunk"][0] == rows["twig"][0]
     memories = {name: read_state(paths.state(name, 0, 2, "remember"))["memory"]["labels"] for name in ("trunk", "twig")}
     assert [len(labels) for labels in memories.values()] == [12, 6]
@@ -117,5 +117,5 @@ def test_ari_goes_on_from_task_k_with_other_hyper_parameters(tmp_path: Path, mon
     networks = {name: read_state(paths.state(name, 0, 2, "adapt"))["network"] for name in found}
     assert identical(networks["same"], networks["trunk"])
     assert not identical(networks["other"], networks["trunk"])
-    scores = {name: read_json(paths.scores(name, 0))["test"]["task_incremental"] for name in ("same", "other")}
+    scores = {name: read_result(paths.scores(name, 0))["test"]["task_incremental"] for name in ("same", "other")}
     assert scores["same"][0] == scores["other"][0]

@@ -15,7 +15,7 @@ from lifelong.pipeline.choose import apply_choice, choose
 from lifelong.pipeline.graph import DIVERGED, final_state
 from lifelong.reports.tables import choices
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_info, read_json, write_json
+from lifelong.runtime.artifacts import read_info, read_result, write_result
 from lifelong.runtime.errors import UserError
 from lifelong.training.fit import Fit
 
@@ -59,11 +59,11 @@ def test_the_best_on_validation_is_taken_and_nothing_else_is_looked_at(
     accs = {"task_incremental": [0.5, 0.6, 0.7, 0.7], "class_incremental": [0.1, 0.9, 0.2, 0.3]}
     for i, name in enumerate(found.experiment("x").candidates):
         validation = {p: {"acc": {"mean": values[i], "deviation": None}} for p, values in accs.items()}
-        write_json(paths.summary(name), {"validation": validation})
+        write_result(paths.summary(name), {"validation": validation})
     choose(found, found.experiment("x"))
     options: Any = apply_choice(found.experiment("x")).options
     assert (options.strength, options.damping, options.path) == (*expected, "product")
-    written = read_json(paths.chosen("x"))
+    written = read_result(paths.chosen("x"))
     assert [row["acc"] for row in written["candidates"]] == accs[protocol]
     assert apply_choice(found.experiment("x")).seeds == (0, 1, 2)
 
@@ -72,12 +72,12 @@ def test_what_diverged_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     found = gridded()
     for name, acc in zip(found.experiment("x").candidates, [None, 0.2, 0.3, None], strict=True):
-        write_json(paths.summary(name), {"validation": {"task_incremental": {"acc": {"mean": acc, "deviation": None}}}})
+        write_result(paths.summary(name), {"validation": {"task_incremental": {"acc": {"mean": acc, "deviation": None}}}})
     choose(found, found.experiment("x"))
     options: Any = apply_choice(found.experiment("x")).options
     assert options.strength == 2.0
     for name in found.experiment("x").candidates:
-        write_json(paths.summary(name), {"validation": {"task_incremental": {"acc": {"mean": None, "deviation": None}}}})
+        write_result(paths.summary(name), {"validation": {"task_incremental": {"acc": {"mean": None, "deviation": None}}}})
     with pytest.raises(UserError, match=r"experiments\.x\.grid: training diverged with every candidate"):
         choose(found, found.experiment("x"))
 
@@ -88,7 +88,7 @@ def test_a_choice_that_diverges_says_how_to_choose_better(tmp_path: Path, monkey
     written["sequences"]["three"] = SPLIT
     written["experiments"]["x"] |= {"method": "ewc", "sequence": "three"}
     experiment = settings(written).experiment("x")
-    write_json(paths.chosen("x"), {"options": {"strength": 1e30}, "varied": ["strength"], "candidates": []})
+    write_result(paths.chosen("x"), {"options": {"strength": 1e30}, "varied": ["strength"], "candidates": []})
     with pytest.raises(UserError, match=r"training diverged.*let more seeds choose, experiments\.x\.grid\.seeds"):
         made(experiment)
     tried = settings(written).candidates["x_grid-1"]
@@ -107,7 +107,7 @@ def test_the_chosen_candidates_runs_are_the_experiments_own(tmp_path: Path, monk
     for candidate in experiment.candidates:
         made(found.candidates[candidate])
     for name, acc in zip(experiment.candidates, (0.5, 0.6), strict=True):
-        write_json(paths.summary(name), {"validation": {"task_incremental": {"acc": {"mean": acc, "deviation": None}}}})
+        write_result(paths.summary(name), {"validation": {"task_incremental": {"acc": {"mean": acc, "deviation": None}}}})
     choose(found, experiment)
     trained: list[int] = []
     order = Fit._order
@@ -138,7 +138,7 @@ def test_a_report_tells_every_candidates_result(tmp_path: Path, monkeypatch: pyt
         for strength, acc, deviation in ((0.1, 0.5, 0.0125), (10.0, 0.62, None), (1000.0, None, None))
     ]
     chosen = {"options": candidates[1]["options"], "varied": ["strength", "fisher"], "candidates": candidates}
-    write_json(paths.chosen("x"), chosen)
+    write_result(paths.chosen("x"), chosen)
     assert choices({"experiment": "x"}) == (
         "strength 0.1, fisher exact: 50.00 ± 1.25; strength 10, fisher exact*: 62.00; strength 1000, fisher exact: diverged"
     )

@@ -27,7 +27,7 @@ from lifelong.pipeline.summarise import summarise
 from lifelong.pipeline.tracking.experiments import track
 from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_text
+from lifelong.runtime.artifacts import read_result, write_text
 from lifelong.runtime.errors import UserError
 
 # Processes of their own; one import of MLflow serves all, so they meet at the database within milliseconds.
@@ -70,7 +70,7 @@ def test_a_changed_seed_is_replaced_and_the_other_kept(tracked: Settings) -> Non
     assert after["ewc seed 1"].info.run_id != before["ewc seed 1"].info.run_id
     assert after["ewc"].info.run_id != before["ewc"].info.run_id
     assert {after[f"ewc seed {s}"].data.tags["mlflow.parentRunId"] for s in (0, 1)} == {after["ewc"].info.run_id}
-    scores = read_json(paths.scores("ewc", 1))["test"]["task_incremental"]
+    scores = read_result(paths.scores("ewc", 1))["test"]["task_incremental"]
     assert history(after["ewc seed 1"], "on_task/0_task_incremental") == [(i, scores[i][0]) for i in range(TASKS)]
 
 

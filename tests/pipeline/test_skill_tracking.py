@@ -12,7 +12,7 @@ from support.tracked_files import client
 
 from lifelong.pipeline.tracking.collectives import track_collective
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import file_digest, read_json, write_json
+from lifelong.runtime.artifacts import file_digest, read_result, write_result
 from lifelong.runtime.errors import UserError
 
 HOME = "lifelong/skill-three"
@@ -42,7 +42,7 @@ def test_runs_hold_what_the_files_say_once_and_are_replaced_when_they_differ(pla
     assert set(found) == {NAME, f"{NAME} seed 0", f"{NAME} seed 1"}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     parent = found[NAME]
-    scores = [read_json(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
+    scores = [read_result(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
     for variant in VARIANTS:
         ends = []
         for seed in range(SEEDS):
@@ -88,9 +88,9 @@ def test_runs_hold_what_the_files_say_once_and_are_replaced_when_they_differ(pla
     track_collective(collective_settings(seeds=1), NAME)
     assert set(runs()) == {NAME, f"{NAME} seed 0"}
 
-    bank = read_json(paths.bank(NAME, 0, 3, 2))
+    bank = read_result(paths.bank(NAME, 0, 3, 2))
     bank["variants"]["MAHA"]["sha256"] = "other"
-    write_json(paths.bank(NAME, 0, 3, 2), bank)
+    write_result(paths.bank(NAME, 0, 3, 2), bank)
     track_collective(collective_settings(seeds=1), NAME)
     assert runs()[NAME].data.metrics["banks/same"] == 0
 

@@ -28,7 +28,7 @@ from lifelong.pipeline.summarise import summarise
 from lifelong.reports.ari import attention, costs, distances, protocols, steps
 from lifelong.reports.figures import style
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors
+from lifelong.runtime.artifacts import read_result, read_tensors
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.randomness import generator
 
@@ -91,7 +91,7 @@ def test_the_base_is_asked_for_classes_and_tasks_and_the_adapted_model_within_th
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished)
-    scores, predictions = read_json(paths.scores("tiny", 4)), read_tensors(paths.predictions("tiny", 4), "predictions")[0]
+    scores, predictions = read_result(paths.scores("tiny", 4)), read_tensors(paths.predictions("tiny", 4), "predictions")[0]
     changed = 0
     for on in range(3):
         targets = load_test(paths.images("digits"), paths.tasks("three"), on).targets.numpy()
@@ -116,7 +116,7 @@ def test_forward_transfer_is_known_where_the_task_is_told_or_guessed(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished)
-    summary, scores = read_json(paths.summary("tiny"))["test"], read_json(paths.scores("tiny", 4))
+    summary, scores = read_result(paths.summary("tiny"))["test"], read_result(paths.scores("tiny", 4))
     for protocol in ("task_incremental", "chunk_20"):
         r = scores["test"][protocol]
         b = scores["initial"] if protocol == "task_incremental" else scores["initial_by_protocol"][protocol]
@@ -136,7 +136,7 @@ def test_reports_name_every_protocol(finished: Path, monkeypatch: pytest.MonkeyP
     text = paths.report("ari/protocols", "md").read_text()
     for name in ("class_il", "chunk(1)", "chunk(5)", "chunk(20)", "chunk(100)", "task_oracle", "task_pred(20)"):
         assert name in text
-    summary = read_json(paths.summary("tiny"))["test"]
+    summary = read_result(paths.summary("tiny"))["test"]
     for row in rows_of("protocols"):
         assert row["protocol"]
         key = {"class_il": "class_incremental", "task_oracle": "task_incremental"}.get(row["protocol"])
@@ -151,7 +151,7 @@ def test_steps_are_means_over_the_tasks_seen(finished: Path, monkeypatch: pytest
     steps.write(settings(), settings().report("ari/steps"))
     curves = []
     for seed in SEEDS:
-        r = read_json(paths.scores("tiny", seed))["test"]["chunk_5"]
+        r = read_result(paths.scores("tiny", seed))["test"]["chunk_5"]
         curves.append([100 * np.mean(r[t][: t + 1]) for t in range(3)])
     found = [row for row in rows_of("steps") if row["protocol"] == "chunk(5)"]
     assert [row["metric"] for row in found] == ["accuracy"] * 3 + ["left"]
@@ -171,7 +171,7 @@ def test_a_seed_that_diverged_is_left_out_and_named(finished: Path, tmp_path: Pa
     write_state(paths.state("tiny", SEEDS[0], 2, "adapt"), {DIVERGED: {}}, {})
     evaluate(experiment, SEEDS[0])
     summarise(experiment)
-    left = 100 * np.mean(read_json(paths.scores("tiny", SEEDS[1]))["test"]["chunk_5"][2])
+    left = 100 * np.mean(read_result(paths.scores("tiny", SEEDS[1]))["test"]["chunk_5"][2])
     for module in (protocols, steps):
         name = module.__name__.rpartition(".")[2]
         module.write(settings(), settings().report(f"ari/{name}"))

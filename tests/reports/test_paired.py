@@ -17,7 +17,7 @@ from lifelong.reports.cells import Cell, margin, read_csv
 from lifelong.reports.claims import Claim, judge
 from lifelong.reports.figures import paired
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json
+from lifelong.runtime.artifacts import write_result
 from lifelong.runtime.errors import UserError
 
 ACC = {"with": [0.9, 0.8, 0.85], "without": [0.7, 0.7, 0.7]}
@@ -42,7 +42,7 @@ def summary(name: str, seeds: list[int], acc: Sequence[float | None]) -> None:
     """Written with a chunk protocol that `without` lacks and a guess of the task, which is no accuracy."""
     told = {"acc": {**over_seeds(acc), "by_seed": acc}, "bwt": {"mean": None, "by_seed": [None] * len(acc)}}
     protocols = ["task_incremental", "task_prediction_1"] + (["chunk_5"] if name == "with" else [])
-    write_json(paths.summary(name), {"experiment": name, "seeds": seeds, "test": dict.fromkeys(protocols, told)})
+    write_result(paths.summary(name), {"experiment": name, "seeds": seeds, "test": dict.fromkeys(protocols, told)})
 
 
 def written(

@@ -23,7 +23,7 @@ from lifelong.reports.figures import style
 from lifelong.reports.figures.importance_density import importances
 from lifelong.reports.figures.parameter_distance import moved
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors, write_json
+from lifelong.runtime.artifacts import read_result, read_tensors, write_result
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.places import RAW
 
@@ -143,7 +143,7 @@ def test_a_row_of_the_printed_scale_is_judged_even_so(project: Settings) -> None
 
 
 def test_curves_hold_the_accuracy_on_the_tasks_seen(project: Settings) -> None:
-    scores = [read_json(paths.scores("anpyc", seed))["test"]["task_incremental"] for seed in (0, 1)]
+    scores = [read_result(paths.scores("anpyc", seed))["test"]["task_incremental"] for seed in (0, 1)]
     assert_mean(lines("curves", row="ANPyC", x="1")[0], [100 * r[0][0] for r in scores])
     assert_mean(lines("curves", row="ANPyC", x="2")[0], [50 * (r[1][0] + r[1][1]) for r in scores])
     assert [line["x"] for line in lines("curves", row="Joint")] == ["2"]
@@ -151,7 +151,7 @@ def test_curves_hold_the_accuracy_on_the_tasks_seen(project: Settings) -> None:
 
 def test_a_sweep_stands_at_its_parameter(project: Settings) -> None:
     acc = {
-        name: read_json(paths.summary(name))["test"]["task_incremental"]["acc"]["by_seed"] for name in project.experiments
+        name: read_result(paths.summary(name))["test"]["task_incremental"]["acc"]["by_seed"] for name in project.experiments
     }
     at = {(line["row"], line["x"]): line for line in lines("strength", metric="acc")}
     assert set(at) == {("ANPyC", "3"), ("ANPyC", "5"), ("Joint", "")}
@@ -163,7 +163,7 @@ def test_a_sweep_stands_at_its_parameter(project: Settings) -> None:
 
 
 def test_what_diverged_has_no_value_and_is_named(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_json(paths.scores("stiff", 0))["test"]["task_incremental"] == [[None, None], [None, None]]
+    assert read_result(paths.scores("stiff", 0))["test"]["task_incremental"] == [[None, None], [None, None]]
     for report in ("strength", "bars"):
         assert "`stiff` (2 of 2 seeds)" in paths.report(f"demo/{report}", "md").read_text()
     assert "iverged" not in paths.report("demo/width", "md").read_text()
@@ -179,13 +179,13 @@ def test_what_diverged_has_no_value_and_is_named(project: Settings, monkeypatch:
 def test_a_row_with_a_diverged_seed_contradicts_the_printed_one(
     project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summaries = {name: read_json(paths.summary(name)) for name in ("finetune", "anpyc", "joint")}
+    summaries = {name: read_result(paths.summary(name)) for name in ("finetune", "anpyc", "joint")}
     for protocol in summaries["anpyc"]["test"].values():
         for metric in protocol.values():
             metric |= {"mean": None, "deviation": None, "by_seed": [None, metric["by_seed"][1]]}
     monkeypatch.chdir(tmp_path)
     for name, summary in summaries.items():
-        write_json(paths.summary(name), summary)
+        write_result(paths.summary(name), summary)
     write(project, "demo/table")
     found = [(line["metric"], line["mean"], line["verdict"]) for line in lines("table", row="ANPyC") if line["verdict"]]
     assert found == [(metric, "", "contradicted") for metric in ("acc", "bwt", "fwt_joint")]
@@ -268,7 +268,7 @@ def test_a_page_takes_its_numbers_from_the_reports(
         "link('table')",
     ]
     found = rendered(numbers, "|".join(f"{{{{ {one} }}}}" for one in asked), tmp_path, monkeypatch).split("|")
-    acc = read_json(paths.summary("anpyc"))["test"]["task_incremental"]["acc"]
+    acc = read_result(paths.summary("anpyc"))["test"]["task_incremental"]["acc"]
     expected = f"{100 * acc['mean']:.2f} ± {100 * acc['deviation']:.2f}"
     assert found == ["Title", expected, expected, "![Bars](bars.png)", "[Table](table.md)"]
     assert numbers.has("table", "ANPyC", "acc")

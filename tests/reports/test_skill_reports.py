@@ -24,7 +24,7 @@ from support.collectives import (
 from lifelong.methods.skill.measures import measures
 from lifelong.reports import collective, reuse, skill_baselines, skill_costs
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json
+from lifelong.runtime.artifacts import read_json, read_result, write_result
 from lifelong.runtime.errors import UserError
 
 PNG = b"\x89PNG"
@@ -78,7 +78,7 @@ def test_measures_of_a_variant_by_hand() -> None:
 def test_a_collective_is_shown_as_its_files_say(place: Path) -> None:
     settings = collective_settings()
     collective.write(settings, settings.report("tiny/all"))
-    scores = [read_json(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
+    scores = [read_result(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
     told = read_json(paths.report("tiny/all", "json"))
     for variant in VARIANTS:
         final = [100 * float(np.mean(one[variant]["final"][-1])) for one in scores]
@@ -108,19 +108,19 @@ def test_an_ordering_is_judged_by_the_deviation_over_seeds(
     place: Path, better: list[float], worse: list[float], verdict: str
 ) -> None:
     for seed in range(SEEDS):
-        scores = read_json(paths.collective_scores(NAME, seed))
+        scores = read_result(paths.collective_scores(NAME, seed))
         scores["variants"]["MAHA"]["mapper"][-1] = [better[seed]] * TASKS
         scores["variants"]["GMMC"]["mapper"][-1] = [worse[seed]] * TASKS
-        write_json(paths.collective_scores(NAME, seed), scores)
+        write_result(paths.collective_scores(NAME, seed), scores)
     settings = collective_settings()
     collective.write(settings, settings.report("tiny/all"))
     assert cells("all", "MAHA maps tasks better than GMMC")[-1] == verdict
 
 
 def test_one_seed_is_not_judged_and_banks_that_differ_are_told(place: Path) -> None:
-    bank = read_json(paths.bank(NAME, 0, 3, 1))
+    bank = read_result(paths.bank(NAME, 0, 3, 1))
     bank["variants"]["GMMC"] |= {"sha256": "other", "refused": ["x: is empty"]}
-    write_json(paths.bank(NAME, 0, 3, 1), bank)
+    write_result(paths.bank(NAME, 0, 3, 1), bank)
     settings = collective_settings(seeds=1)
     collective.write(settings, settings.report("tiny/all"))
     assert cells("all", "MAHA maps tasks better than GMMC")[-1] == "one seed: not judged"
@@ -147,7 +147,7 @@ def test_a_report_is_the_same_bytes_again(place: Path) -> None:
 def test_learners_stand_beside_the_variants_under_the_same_protocols(place: Path) -> None:
     settings = collective_settings()
     skill_baselines.write(settings, settings.report("tiny/learners"))
-    scores = [read_json(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
+    scores = [read_result(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
     for variant in VARIANTS:
         row = cells("learners", f"SKILL {variant}")
         assert row[2] == spread([100 * float(np.mean(one[variant]["oracle"])) for one in scores])
@@ -223,7 +223,7 @@ def test_learners_of_other_tasks_than_the_collectives_are_refused(place: Path) -
 def test_reuse_is_shown_as_its_files_say(place: Path) -> None:
     settings = collective_settings()
     reuse.write(settings, settings.report("tiny/again"))
-    found: list[dict[str, Any]] = [read_json(paths.reused(NAME, seed)) for seed in range(SEEDS)]
+    found: list[dict[str, Any]] = [read_result(paths.reused(NAME, seed)) for seed in range(SEEDS)]
     assert cells("again", "none")[1:] == [f"{100 * (0.5 + 0.5 + 0.25) / 3:.2f}", "+0.00"]
     assert cells("again", "cosine > 0.9")[2] == "+10.00"
     for kind in ("reused", "random"):

@@ -25,7 +25,7 @@ from lifelong.pipeline.states import read_state
 from lifelong.reports.quantities import format_value
 from lifelong.reports.split2meta import dream_sheet, fusion_gap, landscape, matched
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json
+from lifelong.runtime.artifacts import read_result
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.places import RAW
 
@@ -118,7 +118,7 @@ def test_matched_report(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rows_of("r/m")
     of_seeds = {(r["row"], r["metric"], r["seed"]): float(r["mean"]) for r in rows if r["seed"]}
     for label, seed in [(x, s) for x in "abc" for s in "01"]:
-        last = read_json(paths.scores({"c": "meta"}.get(label, "nsp"), int(seed)))["test"]["task_incremental"]
+        last = read_result(paths.scores({"c": "meta"}.get(label, "nsp"), int(seed)))["test"]["task_incremental"]
         assert of_seeds[label, "acc", seed] == pytest.approx(100 * sum(last[2]) / 3, abs=1e-3)
         bwt = 50 * sum(last[2][j] - last[j][j] for j in range(2))
         assert of_seeds[label, "bwt", seed] == pytest.approx(bwt, abs=1e-3)

@@ -84,7 +84,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from lifelong.runtime.artifacts import json_digest, write_json, write_tensors
+from lifelong.runtime.artifacts import json_digest, write_result, write_tensors
 names = [f"name-{number}" for number in range(20)]
 if sys.argv[2] == "backwards":
     names.reverse()
@@ -95,7 +95,7 @@ info = {name: {"z": 1, "a": sorted({name, "b"})} for name in names}
 arrays = {name: strange(np.arange(6.0).reshape(2, 3) + int(name[5:])) for name in names}
 folder = Path(sys.argv[1])
 write_tensors(folder / "a.safetensors", "state", arrays, info)
-write_json(folder / "a.json", info)
+write_result(folder / "a.json", info)
 print(json_digest(info))
 """
 
@@ -149,27 +149,27 @@ def truncated(path: Path) -> None:
 
 
 def another_format(path: Path) -> None:
-    header = json.dumps({"kind": "state", "format": 2})
+    header = json.dumps({"kind": "state", "format": 1})
     write_bytes(path, safetensors.numpy.save({}, metadata={"lifelong": header}))
 
 
-REMAKE = "delete it and run snakemake again"
+REMAKE = r"`rm .*`, then run snakemake again"
 
 
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (lambda path: None, r"no such file; `snakemake \S*file` makes it"),
-        (lambda path: path.mkdir(), "no such file"),
+        (lambda path: path.mkdir(), "not a file"),
         (truncated, rf"not a whole safetensors file .*{REMAKE}"),
         (lambda path: path.write_bytes(b""), rf"not a whole safetensors file .*{REMAKE}"),
         (lambda path: write_text(path, "{}"), rf"not a whole safetensors file .*{REMAKE}"),
         (
             lambda path: write_tensors(path, "tasks", {}, {}),
-            rf"found kind 'tasks', format 1; expected kind 'state'.*{REMAKE}",
+            rf"found kind 'tasks', format 2; expected kind 'state'.*{REMAKE}",
         ),
-        (another_format, rf"found kind 'state', format 2; expected kind 'state', format 1; {REMAKE}"),
-        (lambda path: write_bytes(path, safetensors.numpy.save({})), rf"found kind None.*{REMAKE}"),
+        (another_format, rf"found format 1; expected format 2; {REMAKE}"),
+        (lambda path: write_bytes(path, safetensors.numpy.save({})), rf"not a whole safetensors file of ours.*{REMAKE}"),
     ],
     ids=["missing", "folder", "truncated", "empty", "json", "other kind", "other format", "foreign"],
 )

@@ -18,7 +18,7 @@ from lifelong.pipeline import evaluate
 from lifelong.pipeline.graph import final_state, stages_of
 from lifelong.pipeline.run import run_stage
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors
+from lifelong.runtime.artifacts import read_result, read_tensors
 from lifelong.runtime.device import computing_on, to_device
 from lifelong.runtime.errors import UserError
 from lifelong.training.checkpoints import Checkpoints
@@ -76,7 +76,7 @@ def evaluated(experiment: Experiment, device: str, place: Path, monkeypatch: pyt
                 run_stage(experiment, 0, task, stage)
         evaluate.evaluate(experiment, 0)
     states = [read_tensors(final_state(experiment, 0, task), "state")[0] for task in experiment.tasks]
-    return [*states, read_tensors(paths.predictions("tiny", 0), "predictions")[0], read_json(paths.scores("tiny", 0))]
+    return [*states, read_tensors(paths.predictions("tiny", 0), "predictions")[0], read_result(paths.scores("tiny", 0))]
 
 
 @pytest.mark.parametrize("method", ["hat", "icarl", "xdg"])

@@ -10,7 +10,7 @@ import numpy as np
 from lifelong import params
 from lifelong.params import Settings
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_bytes, write_json, write_tensors
+from lifelong.runtime.artifacts import read_result, write_bytes, write_result, write_tensors
 
 NAME, TASKS, SEEDS = "tiny", 3, 2
 TASK_NAMES = ["digits-01", "digits-23", "digits-456"]
@@ -122,7 +122,7 @@ def write_collective(seeds: int = SEEDS) -> None:
         for i, (s, acc) in enumerate(((1.0, 0.5), (2.0, None)))
     ]
     choice = {"options": rows[0]["options"], "varied": ["strength"], "candidates": rows}
-    write_json(paths.chosen("on-features-ewc"), choice)
+    write_result(paths.chosen("on-features-ewc"), choice)
 
 
 def write_seed(seed: int, random: np.random.Generator) -> None:
@@ -131,7 +131,7 @@ def write_seed(seed: int, random: np.random.Generator) -> None:
         oracle = [round(float(random.uniform(0.5, 1)), 3) for _ in TASK_NAMES]
         scores = {"mapper": triangle(random), "final": triangle(random), "oracle": oracle, "mapper_pooled": [0.5] * TASKS}
         variants[variant] = scores
-    write_json(paths.collective_scores(NAME, seed), {"variants": variants, "tasks": TASK_NAMES})
+    write_result(paths.collective_scores(NAME, seed), {"variants": variants, "tasks": TASK_NAMES})
     write_tensors(paths.collective_predictions(NAME, seed), "skill-predictions", {"owners": np.zeros(2)}, {"seed": seed})
     for agents in (1, 3):
         for agent in range(agents):
@@ -143,18 +143,18 @@ def write_seed(seed: int, random: np.random.Generator) -> None:
                 }
                 for variant in VARIANTS
             }
-            write_json(paths.bank(NAME, seed, agents, agent), {"own": [agent], "variants": held})
+            write_result(paths.bank(NAME, seed, agents, agent), {"own": [agent], "variants": held})
     for task, name in enumerate(TASK_NAMES):
         classes = 3 if name.endswith("456") else 2
         info = {"class_names": [str(label) for label in range(classes)], "images": 20}
         write_tensors(paths.taught(NAME, seed, task), "skill-taught", {"a": np.zeros(1)}, info)
-        write_json(paths.taught_times(NAME, seed, task), {"images": 20, "seconds": {"head": 1.0 + task, "anchor": 1.0}})
-        write_json(paths.biased_times(NAME, seed, task, "biases"), {"images": 20, "epochs": 3, "seconds": 4.0})
+        write_result(paths.taught_times(NAME, seed, task), {"images": 20, "seconds": {"head": 1.0 + task, "anchor": 1.0}})
+        write_result(paths.biased_times(NAME, seed, task, "biases"), {"images": 20, "epochs": 3, "seconds": 4.0})
         for variant in VARIANTS:
             write_bytes(paths.packet(NAME, seed, task, variant), f"{seed} {task} {variant}".encode())
     for label in LEARNERS:
         write_learner(seed, label, random)
-    write_json(paths.reused(NAME, seed), reused(random))
+    write_result(paths.reused(NAME, seed), reused(random))
 
 
 def write_learner(seed: int, label: str, random: np.random.Generator) -> None:
@@ -168,12 +168,12 @@ def write_learner(seed: int, label: str, random: np.random.Generator) -> None:
         protocol: [([*table[i], *nothing][:TASKS] if i in rows else nothing) for i in range(TASKS)]
         for protocol, table in (("task_incremental", told), ("class_incremental", free if label != "PSP" else [[]] * TASKS))
     }
-    write_json(paths.scores(LEARNERS[label], seed), {"test": test, "validation": test, "tasks": TASKS})
+    write_result(paths.scores(LEARNERS[label], seed), {"test": test, "validation": test, "tasks": TASKS})
 
 
 def told_and_free(label: str, seed: int) -> tuple[list[list[float]], list[list[float]]]:
     """What a learner answered of the tasks so far, the task told and not; a joint one has one row."""
-    test = read_json(paths.scores(LEARNERS[label], seed))["test"]
+    test = read_result(paths.scores(LEARNERS[label], seed))["test"]
     first = TASKS - 1 if label == "Joint" else 0
     told, free = (
         [row[: i + 1] for i, row in enumerate(test[protocol]) if i >= first]

@@ -7,9 +7,9 @@ import numpy as np
 from lifelong.data import sequences
 from lifelong.params import Experiment
 from lifelong.pipeline.graph import stages_of
-from lifelong.pipeline.run import run_stage
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors, write_tensors
+from tests.support.jobs import run_job
 
 SPLIT = {
     "dataset": "digits",
@@ -34,5 +34,5 @@ def made(experiment: Experiment) -> dict[str, np.ndarray]:
     for seed in experiment.seeds:
         for task in experiment.tasks:
             for stage in stages_of(experiment, task):
-                run_stage(experiment, seed, task, stage)
+                run_job(experiment, seed, task, stage)
     return images | labels | read_tensors(paths.tasks("three"), "tasks")[0]

@@ -15,7 +15,7 @@ from lifelong.pipeline.graph import stages_of
 from lifelong.pipeline.summarise import summarise
 from lifelong.pipeline.tracking.experiments import track
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_tensors, write_text
+from lifelong.runtime.artifacts import write_result, write_tensors, write_text
 
 TASKS = 3
 WRITERS = [f"writer-{number}" for number in range(8)]
@@ -55,7 +55,7 @@ def write_seed(experiment: Experiment, seed: int) -> None:
     for task in experiment.tasks:
         for stage in stages_of(experiment, task):
             path = paths.state(experiment.name, seed, task, stage)
-            info = {"fingerprint": "f" * 64, "versions": {"torch": "2.0"}, "groups": ["network"]}
+            info = {"groups": ["network"]}
             write_tensors(path, "state", {"network/w": random.random(4, dtype=np.float32)}, info)
             if stage == "learn":
                 rows = [{"fit": "learn", "epoch": e, "loss": 1.0 - e / 2, "validation_accuracy": 0.5} for e in (0, 1)]
@@ -71,7 +71,7 @@ def write_scores(experiment: Experiment, seed: int, random: np.random.Generator)
 
     protocols = {"task_incremental": True, "class_incremental": False}
     accuracies = {split: {name: rows(square) for name, square in protocols.items()} for split in ("test", "validation")}
-    write_json(paths.scores(experiment.name, seed), {**accuracies, "initial": [0.5] * TASKS, "tasks": TASKS})
+    write_result(paths.scores(experiment.name, seed), {**accuracies, "initial": [0.5] * TASKS, "tasks": TASKS})
 
 
 def client(database: str = "mlflow.db") -> Any:

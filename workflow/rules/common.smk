@@ -29,23 +29,13 @@ def trained_together():
 TOGETHER, ALONE = trained_together()
 
 
-def learnt_from(experiment, tasks, splits):
-    """Images or features of the tasks. A tasks file stands for its images; nothing else stands for features.
-
-    (Snakemake would not see that a job's parameters changed whose `ancient` input another job makes anew.)
-    """
-    found = graph.source_files(experiment, tasks, splits)
-    return found if experiment.features_of else [ancient(path) for path in found]
-
-
 def stage_inputs(stage, seeds):
     """Images, tasks, the states that the stage starts from and adds to, and the choice of options where there is one."""
 
     def inputs(w):
         experiment = SETTINGS.experiment(w.experiment)
         learnt = range(experiment.count) if experiment.method.joint else [int(w.task)]
-        found = learnt_from(experiment, learnt, ["train"])
-        found.append(paths.tasks(experiment.sequence_name))
+        found = [*graph.source_files(experiment, learnt, ["train"]), paths.tasks(experiment.sequence_name)]
         found += [paths.chosen(w.experiment)] if experiment.grid else []
         for seed in seeds.format(**w).split():
             args = (experiment, int(seed), int(w.task), stage)
@@ -58,7 +48,7 @@ def stage_inputs(stage, seeds):
 def evaluation_data(w):
     """Test and validation images of all tasks."""
     experiment = SETTINGS.experiment(w.experiment)
-    sources = learnt_from(experiment, range(experiment.count), ["train", "test"])
+    sources = graph.source_files(experiment, range(experiment.count), ["train", "test"])
     return [*sources, paths.tasks(experiment.sequence_name)]
 
 

@@ -2,8 +2,10 @@
 
 
 rule images:
+    input:
+        PARAMS,
     output:
-        paths.images("{dataset}"),
+        update(paths.images("{dataset}")),
     params:
         fingerprint=depends("images", "dataset"),
     log:
@@ -11,14 +13,15 @@ rule images:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong images {wildcards.dataset} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong images {wildcards.dataset} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule tasks:
     input:
+        PARAMS,
         images=lambda w: [paths.images(name) for name in SETTINGS.sequence_datasets(w.sequence)],
     output:
-        paths.tasks("{sequence}"),
+        update(paths.tasks("{sequence}")),
     params:
         fingerprint=depends("tasks", "sequence"),
     log:
@@ -26,4 +29,4 @@ rule tasks:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong tasks {wildcards.sequence} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong tasks {wildcards.sequence} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"

@@ -3,9 +3,10 @@
 
 rule summarise:
     input:
+        PARAMS,
         summary_inputs,
     output:
-        paths.summary("{experiment}"),
+        update(paths.summary("{experiment}")),
     params:
         fingerprint=depends("summarise", "experiment"),
     log:
@@ -13,7 +14,7 @@ rule summarise:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong summarise {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong summarise {wildcards.experiment} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 for kind, made in REPORT_KINDS.items():
@@ -22,6 +23,7 @@ for kind, made in REPORT_KINDS.items():
         name:
             f"report_{kind.replace('-', '_')}"
         input:
+            PARAMS,
             report_inputs,
         output:
             markdown=report(
@@ -29,7 +31,7 @@ for kind, made in REPORT_KINDS.items():
                 caption="../report/report.rst",
                 category="Reports",
             ),
-            others=[paths.report("{report}", suffix) for suffix in made.writes],
+            others=update([paths.report("{report}", suffix) for suffix in made.writes]),
         params:
             fingerprint=depends("report", "report"),
         wildcard_constraints:
@@ -39,24 +41,24 @@ for kind, made in REPORT_KINDS.items():
         conda:
             "../envs/lifelong.yaml"
         shell:
-            "exec lifelong report {wildcards.report} --planned {params.fingerprint} > {log} 2>&1"
+            "exec lifelong report {wildcards.report} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule track:
     input:
+        PARAMS,
         lambda w: paths.summary(w.experiment),
         lambda w: scores_of(w.experiment, SETTINGS.experiment(w.experiment).seeds),
     output:
-        paths.tracked("{experiment}"),
+        update(paths.tracked("{experiment}")),
     params:
-        uri=public_uri(SETTINGS.tracked_at()),
         fingerprint=depends("track", "experiment"),
     log:
         "logs/{experiment}/track.log",
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong track {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong track {wildcards.experiment} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 for section in SETTINGS.sections():

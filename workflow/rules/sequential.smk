@@ -8,14 +8,17 @@ for seeds in ["{seed}", *TOGETHER]:
             name:
                 stage if seeds == "{seed}" else f"{stage}_{list(TOGETHER).index(seeds)}"
             input:
+                PARAMS,
                 stage_inputs(stage, seeds),
             output:
-                state=[paths.state("{experiment}", seed, "{task}", stage) for seed in seeds.split()],
-                curve=[
-                    paths.curve(paths.state("{experiment}", seed, "{task}", stage))
-                    for seed in seeds.split()
-                    if stage_kind.trains
-                ],
+                state=update([paths.state("{experiment}", seed, "{task}", stage) for seed in seeds.split()]),
+                curve=update(
+                    [
+                        paths.curve(paths.state("{experiment}", seed, "{task}", stage))
+                        for seed in seeds.split()
+                        if stage_kind.trains
+                    ]
+                ),
             wildcard_constraints:
                 experiment=TOGETHER.get(seeds, ALONE),
             params:
@@ -31,16 +34,17 @@ for seeds in ["{seed}", *TOGETHER]:
                 "../envs/lifelong.yaml"
             shell:
                 "exec lifelong {params.stage} {wildcards.experiment} {params.seeds} --task {wildcards.task}"
-                " --threads {threads} --device {resources.device} --planned {params.fingerprint} > {log} 2>&1"
+                " --device {resources.device} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule evaluate:
     input:
+        PARAMS,
         evaluation_data,
         final_states,
     output:
-        scores=paths.scores("{experiment}", "{seed}"),
-        predictions=paths.predictions("{experiment}", "{seed}"),
+        scores=update(paths.scores("{experiment}", "{seed}")),
+        predictions=update(paths.predictions("{experiment}", "{seed}")),
     params:
         fingerprint=depends("evaluate", "experiment"),
     threads: 1
@@ -51,15 +55,16 @@ rule evaluate:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong evaluate {wildcards.experiment} --seed {wildcards.seed} --threads {threads}"
-        " --device {resources.device} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong evaluate {wildcards.experiment} --seed {wildcards.seed}"
+        " --device {resources.device} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule choose:
     input:
+        PARAMS,
         lambda w: [paths.summary(name) for name in SETTINGS.experiment(w.experiment).candidates],
     output:
-        paths.chosen("{experiment}"),
+        update(paths.chosen("{experiment}")),
     params:
         fingerprint=depends("choose", "experiment"),
     log:
@@ -67,4 +72,4 @@ rule choose:
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong choose {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong choose {wildcards.experiment} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"

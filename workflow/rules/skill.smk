@@ -12,9 +12,10 @@ wildcard_constraints:
 
 rule skill_features:
     input:
+        PARAMS,
         paths.images("{dataset}"),
     output:
-        [paths.features("{backbone}", "{tier}", "{dataset}", split) for split in ("train", "test")],
+        update([paths.features("{backbone}", "{tier}", "{dataset}", split) for split in ("train", "test")]),
     params:
         fingerprint=depends("features", "backbone", "tier"),
     threads: 1
@@ -26,15 +27,16 @@ rule skill_features:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill features {wildcards.backbone} {wildcards.tier} {wildcards.dataset}"
-        " --threads {threads} --device {resources.device} --planned {params.fingerprint} > {log} 2>&1"
+        " --device {resources.device} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_teach:
     input:
+        PARAMS,
         lambda w: skill_features(w.collective, graph.splits_taught(SETTINGS.skill, w.collective), [int(w.task)]),
     output:
-        paths.taught("{collective}", "{seed}", "{task}"),
-        paths.taught_times("{collective}", "{seed}", "{task}"),
+        update(paths.taught("{collective}", "{seed}", "{task}")),
+        update(paths.taught_times("{collective}", "{seed}", "{task}")),
     params:
         fingerprint=depends("teach", "collective"),
     threads: 1
@@ -46,16 +48,17 @@ rule skill_teach:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill teach {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --threads {threads} --planned {params.fingerprint} > {log} 2>&1"
+        " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_teach_biased:
     input:
+        PARAMS,
         images=lambda w: paths.images(task_dataset(w)),
         features=lambda w: skill_features(w.collective, ["train"], [int(w.task)]),
     output:
-        paths.biased("{collective}", "{seed}", "{task}", "{head}"),
-        paths.biased_times("{collective}", "{seed}", "{task}", "{head}"),
+        update(paths.biased("{collective}", "{seed}", "{task}", "{head}")),
+        update(paths.biased_times("{collective}", "{seed}", "{task}", "{head}")),
     params:
         fingerprint=depends("teach-biased", "collective", "head"),
     threads: 1
@@ -67,18 +70,19 @@ rule skill_teach_biased:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill teach-biased {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --head {wildcards.head} --threads {threads} --device {resources.device}"
-        " --planned {params.fingerprint} > {log} 2>&1"
+        " --head {wildcards.head} --device {resources.device}"
+        " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_head2toe:
     input:
+        PARAMS,
         images=lambda w: paths.images(task_dataset(w)),
         biased=lambda w: paths.biased(
             w.collective, w.seed, w.task, SETTINGS.skill.collective(w.collective).head2toe.head
         ),
     output:
-        paths.head2toe("{collective}", "{seed}", "{task}"),
+        update(paths.head2toe("{collective}", "{seed}", "{task}")),
     params:
         fingerprint=depends("head2toe", "collective"),
     threads: 1
@@ -90,7 +94,7 @@ rule skill_head2toe:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill head2toe {wildcards.collective} --seed {wildcards.seed} --task {wildcards.task}"
-        " --threads {threads} --planned {params.fingerprint} > {log} 2>&1"
+        " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 for collective, wanted in SETTINGS.skill.collectives.items():
@@ -100,10 +104,11 @@ for collective, wanted in SETTINGS.skill.collectives.items():
         name:
             f"skill_pack_{collective.replace('-', '_')}"
         input:
+            PARAMS,
             taught=paths.taught(collective, "{seed}", "{task}"),
             biased=[paths.biased(collective, "{seed}", "{task}", head) for head in graph.biased_heads(wanted)],
         output:
-            [paths.packet(collective, "{seed}", "{task}", variant) for variant in wanted.variants],
+            update([paths.packet(collective, "{seed}", "{task}", variant) for variant in wanted.variants]),
         params:
             collective=collective,
             fingerprint=stages.job_fingerprint(SETTINGS, "pack", collective),
@@ -113,7 +118,7 @@ for collective, wanted in SETTINGS.skill.collectives.items():
             "../envs/lifelong.yaml"
         shell:
             "exec lifelong skill pack {params.collective} --seed {wildcards.seed} --task {wildcards.task}"
-            " --planned {params.fingerprint} > {log} 2>&1"
+            " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
     for head in graph.biased_heads(wanted):
 
@@ -121,10 +126,11 @@ for collective, wanted in SETTINGS.skill.collectives.items():
             name:
                 f"skill_judge_{collective}_{head}".replace("-", "_")
             input:
+                PARAMS,
                 images=[paths.images(entry.dataset) for entry in SETTINGS.skill.tasks(wanted.sequence)],
                 heads=[paths.biased(collective, "{seed}", task, head) for task in tasks],
             output:
-                [paths.biased_predictions(collective, "{seed}", task, head) for task in tasks],
+                update([paths.biased_predictions(collective, "{seed}", task, head) for task in tasks]),
             params:
                 collective=collective,
                 head=head,
@@ -138,16 +144,17 @@ for collective, wanted in SETTINGS.skill.collectives.items():
                 "../envs/lifelong.yaml"
             shell:
                 "exec lifelong skill judge-biased {params.collective} --seed {wildcards.seed}"
-                " --head {params.head} --threads {threads} --device {resources.device}"
-                " --planned {params.fingerprint} > {log} 2>&1"
+                " --head {params.head} --device {resources.device}"
+                " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_receive:
     input:
+        PARAMS,
         packets=lambda w: collective_packets(w.collective, w.seed),
         features=lambda w: skill_features(w.collective, ["train"]),
     output:
-        paths.bank("{collective}", "{seed}", "{agents}", "{agent}"),
+        update(paths.bank("{collective}", "{seed}", "{agents}", "{agent}")),
     params:
         fingerprint=depends("receive", "collective"),
     log:
@@ -156,16 +163,17 @@ rule skill_receive:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill receive {wildcards.collective} --seed {wildcards.seed} --agents {wildcards.agents}"
-        " --agent {wildcards.agent} --planned {params.fingerprint} > {log} 2>&1"
+        " --agent {wildcards.agent} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_reuse:
     input:
+        PARAMS,
         packets=lambda w: collective_packets(w.collective, w.seed),
         predictions=paths.collective_predictions("{collective}", "{seed}"),
         features=lambda w: skill_features(w.collective, ["train", "test"]),
     output:
-        paths.reused("{collective}", "{seed}"),
+        update(paths.reused("{collective}", "{seed}")),
     params:
         fingerprint=depends("reuse", "collective"),
     threads: 1
@@ -177,27 +185,28 @@ rule skill_reuse:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill reuse {wildcards.collective} --seed {wildcards.seed}"
-        " --planned {params.fingerprint} > {log} 2>&1"
+        " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_track:
     input:
+        PARAMS,
         lambda w: collective_evidence(w.collective),
     output:
-        paths.tracked_collective("{collective}"),
+        update(paths.tracked_collective("{collective}")),
     params:
-        uri=public_uri(SETTINGS.tracked_at()),
         fingerprint=depends("track-collective", "collective"),
     log:
         "logs/skill/{collective}/track.log",
     conda:
         "../envs/lifelong.yaml"
     shell:
-        "exec lifelong skill track {wildcards.collective} --planned {params.fingerprint} > {log} 2>&1"
+        "exec lifelong skill track {wildcards.collective} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 rule skill_evaluate:
     input:
+        PARAMS,
         packets=lambda w: collective_packets(w.collective, w.seed),
         features=lambda w: skill_features(w.collective, ["train", "test"]),
         judged=lambda w: [
@@ -206,8 +215,8 @@ rule skill_evaluate:
             for head in graph.biased_heads(SETTINGS.skill.collective(w.collective))
         ],
     output:
-        paths.collective_scores("{collective}", "{seed}"),
-        paths.collective_predictions("{collective}", "{seed}"),
+        update(paths.collective_scores("{collective}", "{seed}")),
+        update(paths.collective_predictions("{collective}", "{seed}")),
     params:
         fingerprint=depends("route", "collective"),
     threads: 1
@@ -219,4 +228,4 @@ rule skill_evaluate:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong skill evaluate {wildcards.collective} --seed {wildcards.seed}"
-        " --planned {params.fingerprint} > {log} 2>&1"
+        " --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"

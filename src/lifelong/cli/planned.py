@@ -1,38 +1,68 @@
-"""A job does what Snakemake planned, or nothing: parameters and sources may have been edited since."""
+"""A job does what Snakemake planned, or nothing: parameters or sources were edited since, or it is done already."""
 
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from lifelong.params import Settings
+from lifelong.pipeline.freshness import Freshness
 from lifelong.pipeline.stages import job_fingerprint
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import write_result
 from lifelong.runtime.errors import UserError
+from lifelong.runtime.provenance import working
 
 
 def planned(kind: str, *arguments: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command of a kind of job the option `--planned`: the fingerprint that Snakemake has planned it with.
+    """Makes a command a kind of job: what it reads is checked, and what it writes says how it was made.
 
-    `arguments` are those of the command that name what the job is about, or names themselves, as `pipeline.stages.JOBS`
-    takes them. Stands below `pass_obj`.
+    Snakemake adds `--planned`, the fingerprint that it has planned the job with, and `--makes`, the job's outputs; if all of
+    these are fresh, they are kept. `arguments` are those of the command that name what the job is about, or names
+    themselves, as `pipeline.stages.JOBS` takes them. Stands below `pass_obj`.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @click.option("--planned", "plan", hidden=True, help="The fingerprint that the job was planned with.")
+        @click.option("--makes", default="", hidden=True, help="The files that the job makes.")
         @functools.wraps(function)
-        def command(settings: Settings, plan: str | None, **values: Any) -> None:
+        def command(settings: Settings, plan: str | None, makes: str, **values: Any) -> None:
             names = [values.get(name, name) for name in arguments]
-            if plan is not None and plan != job_fingerprint(settings, kind, *names):
+            result = job_fingerprint(settings, kind, *names)
+            if plan is not None and plan != result:
                 about = " ".join(names)
                 raise UserError(
                     f"{kind} {about}: the parameters or the code have changed since Snakemake planned this job, so it would "
                     f"mix old and new; nothing was done: run snakemake again"
                 )
-            function(settings, **values)
+            outputs = [Path(one) for one in makes.split()]
+            if outputs and _keep(settings, kind, names, outputs):
+                return
+            with working(result, Freshness(settings)):
+                function(settings, **values)
+                if kind == "report":
+                    write_result(paths.receipt(names[0]), {})
 
         return command
 
     return decorate
+
+
+def _keep(settings: Settings, kind: str, names: list[str], outputs: list[Path]) -> bool:
+    """Leave the outputs as they are if they are what would be made."""
+    if not all(path.exists() for path in outputs):
+        return False
+    freshness = Freshness(settings)
+    results = [paths.receipt(names[0])] if kind == "report" else [path for path in outputs if freshness.covers(path)]
+    if not results or any(not path.exists() or freshness.find_problem(path) for path in results):
+        return False
+    for path in (*outputs, *results):
+        os.utime(path)
+    print(f"{', '.join(map(str, outputs))}: made of the same before, kept", file=sys.stderr)
+    return True

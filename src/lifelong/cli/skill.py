@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lifelong.cli.options import device_option, head_option, seed_option, task_option, threads_option
+from lifelong.cli.options import device_option, head_option, seed_option, task_option
 from lifelong.cli.planned import planned
 from lifelong.params import Settings
 from lifelong.runtime import paths
@@ -27,11 +27,10 @@ def _places() -> tuple[Path, list[Path]]:
 @click.argument("backbone")
 @click.argument("tier")
 @click.argument("dataset")
-@threads_option
 @device_option
 @click.pass_obj
 @planned("features", "backbone", "tier")
-def features(settings: Settings, backbone: str, tier: str, dataset: str, threads: int, device: str) -> None:
+def features(settings: Settings, backbone: str, tier: str, dataset: str, device: str) -> None:
     """Features of a frozen backbone for the images of a data set that a tier uses."""
     for given, known, what in ((backbone, settings.skill.backbones, "backbone"), (tier, settings.skill.tiers, "tier")):
         if given not in known:
@@ -41,7 +40,7 @@ def features(settings: Settings, backbone: str, tier: str, dataset: str, threads
 
     outputs = {split: paths.features(backbone, tier, dataset, split) for split in SPLITS}
     chosen = settings.skill.backbones[backbone], settings.skill.tiers[tier]
-    with computing(threads, device):
+    with computing(device):
         extract(backbone, *chosen, paths.images(dataset), outputs, paths.CHECKPOINTS, _places())
 
 
@@ -49,15 +48,14 @@ def features(settings: Settings, backbone: str, tier: str, dataset: str, threads
 @click.argument("collective")
 @seed_option
 @task_option
-@threads_option
 @click.pass_obj
 @planned("teach", "collective")
-def teach(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
+def teach(settings: Settings, collective: str, seed: int, task: int) -> None:
     """Linear heads and anchors of one task."""
     from lifelong.methods.skill.teach import teach
     from lifelong.runtime.computing import computing
 
-    with computing(threads):
+    with computing():
         teach(settings.skill, collective, seed, task)
 
 
@@ -66,16 +64,15 @@ def teach(settings: Settings, collective: str, seed: int, task: int, threads: in
 @seed_option
 @task_option
 @head_option
-@threads_option
 @device_option
 @click.pass_obj
 @planned("teach-biased", "collective", "head")
-def teach_biased(settings: Settings, collective: str, seed: int, task: int, head: str, threads: int, device: str) -> None:
+def teach_biased(settings: Settings, collective: str, seed: int, task: int, head: str, device: str) -> None:
     """A head with beneficial biases of one task."""
     from lifelong.methods.skill.teach import teach_biased
     from lifelong.runtime.computing import computing
 
-    with computing(threads, device):
+    with computing(device):
         teach_biased(settings.skill, collective, seed, task, head, _places())
 
 
@@ -83,15 +80,14 @@ def teach_biased(settings: Settings, collective: str, seed: int, task: int, head
 @click.argument("collective")
 @seed_option
 @task_option
-@threads_option
 @click.pass_obj
 @planned("head2toe", "collective")
-def head2toe(settings: Settings, collective: str, seed: int, task: int, threads: int) -> None:
+def head2toe(settings: Settings, collective: str, seed: int, task: int) -> None:
     """A head of one task that also sees inner maps, chosen by the beneficial biases, and its answers."""
     from lifelong.methods.skill.head2toe import head2toe
     from lifelong.runtime.computing import computing
 
-    with computing(threads):
+    with computing():
         head2toe(settings.skill, collective, seed, task, _places())
 
 
@@ -99,16 +95,15 @@ def head2toe(settings: Settings, collective: str, seed: int, task: int, threads:
 @click.argument("collective")
 @seed_option
 @head_option
-@threads_option
 @device_option
 @click.pass_obj
 @planned("judge-biased", "collective", "head")
-def judge_biased(settings: Settings, collective: str, seed: int, head: str, threads: int, device: str) -> None:
+def judge_biased(settings: Settings, collective: str, seed: int, head: str, device: str) -> None:
     """What the heads with beneficial biases answer for the test images of their own tasks."""
     from lifelong.methods.skill.teach import judge_biased
     from lifelong.runtime.computing import computing
 
-    with computing(threads, device):
+    with computing(device):
         judge_biased(settings.skill, collective, seed, head, _places())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lifelong.cli.options import device_option, seed_option, task_option, threads_option
+from lifelong.cli.options import device_option, seed_option, task_option
 from lifelong.cli.planned import planned
 from lifelong.params import Settings
 from lifelong.params.datasets import DenseFolder
@@ -22,16 +22,15 @@ def stage_command(stage: Stage) -> click.Command:
     @click.argument("experiment")
     @click.option("--seed", type=int, required=True, multiple=True, help="One of the experiment's seeds, or several.")
     @task_option
-    @threads_option
     @device_option
     @click.pass_obj
     @planned("stage", "experiment", stage.name)
-    def command(settings: Settings, experiment: str, seed: tuple[int, ...], task: int, threads: int, device: str) -> None:
+    def command(settings: Settings, experiment: str, seed: tuple[int, ...], task: int, device: str) -> None:
         chosen = settings.experiment(experiment)
         from lifelong.pipeline.run import run_seeds
         from lifelong.runtime.computing import computing
 
-        with computing(threads, device):
+        with computing(device):
             run_seeds(chosen, sorted(set(seed)), task, stage.name)
 
     return command
@@ -75,17 +74,16 @@ def tasks(settings: Settings, sequence: str) -> None:
 @click.command()
 @click.argument("experiment")
 @seed_option
-@threads_option
 @device_option
 @click.pass_obj
 @planned("evaluate", "experiment")
-def evaluate(settings: Settings, experiment: str, seed: int, threads: int, device: str) -> None:
+def evaluate(settings: Settings, experiment: str, seed: int, device: str) -> None:
     """Accuracy matrix and predictions of one seed."""
     requested = settings.experiment(experiment)
     from lifelong.pipeline.evaluate import evaluate as evaluate_seed
     from lifelong.runtime.computing import computing
 
-    with computing(threads, device):
+    with computing(device):
         evaluate_seed(requested, seed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lifelong.params import Experiment, Settings
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json
+from lifelong.runtime.artifacts import read_result, write_result
 from lifelong.runtime.errors import UserError
 
 
@@ -16,7 +16,7 @@ def choose(settings: Settings, experiment: Experiment) -> None:
     assert experiment.grid is not None
     rows = []
     for name in experiment.candidates:
-        result = read_json(paths.summary(name))["validation"][experiment.grid.protocol]["acc"]
+        result = read_result(paths.summary(name))["validation"][experiment.grid.protocol]["acc"]
         options = settings.experiment(name).options.model_dump()
         rows.append({"experiment": name, "options": options, "acc": result["mean"], "deviation": result["deviation"]})
     known = [row for row in rows if row["acc"] is not None]
@@ -24,14 +24,14 @@ def choose(settings: Settings, experiment: Experiment) -> None:
         raise UserError(f"experiments.{experiment.name}.grid: training diverged with every candidate; try smaller values")
     best = max(known, key=lambda row: row["acc"])
     varied = list(experiment.grid.options)
-    write_json(paths.chosen(experiment.name), {"options": best["options"], "varied": varied, "candidates": rows})
+    write_result(paths.chosen(experiment.name), {"options": best["options"], "varied": varied, "candidates": rows})
 
 
 def find_chosen(experiment: Experiment) -> str | None:
     """The candidate whose options were chosen; none where there was no choice."""
     if experiment.grid is None:
         return None
-    chosen = read_json(paths.chosen(experiment.name))
+    chosen = read_result(paths.chosen(experiment.name))
     names = [row["experiment"] for row in chosen["candidates"] if row["options"] == chosen["options"]]
     return names[0] if names else None
 
@@ -40,4 +40,4 @@ def apply_choice(experiment: Experiment) -> Experiment:
     """The experiment with its options chosen; itself when it has no grid."""
     if experiment.grid is None:
         return experiment
-    return experiment.with_options(read_json(paths.chosen(experiment.name))["options"])
+    return experiment.with_options(read_result(paths.chosen(experiment.name))["options"])

@@ -25,7 +25,7 @@ from lifelong.pipeline.graph import DIVERGED, final_state
 from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.states import read_state
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_info, write_json, write_tensors
+from lifelong.runtime.artifacts import read_info, write_result, write_tensors
 from lifelong.runtime.randomness import derived_seed, draw_on_processor, generator
 
 SHORT = {"task_incremental": "task", "class_incremental": "class"}
@@ -127,7 +127,7 @@ def _write(
         "initial_by_protocol": {p: r for p, r in initial.items() if p != "task_incremental"},
     }
     scores = {**accuracies, **untrained, **(extra or {}), "tasks": experiment.count}
-    write_json(paths.scores(experiment.name, seed), scores)
+    write_result(paths.scores(experiment.name, seed), scores)
 
 
 def _diverged(experiment: Experiment, seed: int, task: int) -> bool:

@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parents[1]
 
 NEUTRAL = {
     "lifelong.runtime.artifacts": "moves arrays to files and back, checked by their own round-trip tests",
+    "lifelong.runtime.provenance": "says how files were made, and refuses those that are not what is asked for",
     "lifelong.runtime.errors": "words an error; a stage that raises leaves no result",
     "lifelong.runtime.progress": "shows how far a job is",
     "lifelong.runtime.allocator": "decides where freed memory goes",

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy
-import torch
-
 from lifelong.params.experiment import Experiment
 from lifelong.pipeline.choose import apply_choice, find_chosen
-from lifelong.pipeline.graph import DIVERGED, earlier_state, input_state
+from lifelong.pipeline.graph import DIVERGED, earlier_state, input_state, source_files
 from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.stages import stage_fingerprint
 from lifelong.pipeline.states import read_state, write_state
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import (
-    file_digest,
+    admit_result,
     json_digest,
     read_info,
+    read_record,
     read_tensors,
     write_tensors,
     write_text,
 )
 from lifelong.runtime.device import describe_device
 from lifelong.runtime.errors import Diverged, UserError
+from lifelong.runtime.provenance import library_versions, note_device, reading_aside
 from lifelong.training.checkpoints import Checkpoints
 from lifelong.training.job import Job, State
 from lifelong.training.seed_batching import train_together
@@ -57,11 +55,13 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
     chosen = apply_choice(experiment)
     inputs = Inputs(chosen)
     classes = inputs.classes
-    infos = [_info(chosen, seeds, seed, task, stage) for seed in seeds]
+    note_device(describe_device())
+    made_of = [_describe_work(chosen, seeds, seed, task, stage) for seed in seeds]
     outputs = [paths.state(chosen.name, seed, task, stage) for seed in seeds]
-    tried = [path for path in (_tried(experiment, info) for info in infos) if path]
+    info = {"together": list(seeds)} if len(seeds) > 1 else {}
+    tried = [path for path in (_find_tried(experiment, work) for work in made_of) if path]
     if len(tried) == len(seeds):
-        for path, output, info in zip(tried, outputs, infos, strict=True):
+        for path, output in zip(tried, outputs, strict=True):
             _adopt(path, output, info, chosen.method.stage(stage).trains)
         return outputs
     states = [_read(input_state(chosen, seed, task, stage)) for seed in seeds]
@@ -75,15 +75,15 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
             classes=classes,
             image_shape=inputs.image_shape,
             earlier=_read(earlier_state(chosen, seed, task, stage)),
-            checkpoints=Checkpoints(paths.CHECKPOINTS / json_digest(info)),
+            checkpoints=Checkpoints(paths.CHECKPOINTS / json_digest(work)),
             others=len(seeds) - 1,
         )
-        for seed, info in zip(seeds, infos, strict=True)
+        for seed, work in zip(seeds, made_of, strict=True)
     ]
     work = [partial(_outcome, experiment, job, state) for job, state in zip(jobs, states, strict=True)]
-    shared = Checkpoints(paths.CHECKPOINTS / json_digest(infos))
+    shared = Checkpoints(paths.CHECKPOINTS / json_digest(made_of))
     outcomes = train_together(jobs, work, shared) if len(jobs) > 1 else [work[0]()]
-    for output, outcome, job, info in zip(outputs, outcomes, jobs, infos, strict=True):
+    for output, outcome, job in zip(outputs, outcomes, jobs, strict=True):
         if chosen.method.stage(stage).trains:
             write_text(paths.curve(output), "".join(json.dumps(row, sort_keys=True) + "\n" for row in job.curve))
         write_state(output, outcome, info)
@@ -92,46 +92,50 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
     return outputs
 
 
-def _info(experiment: Experiment, seeds: Sequence[int], seed: int, task: int, stage: str) -> dict[str, Any]:
-    """What a state says of how it was made."""
-    source, earlier = (of(experiment, seed, task, stage) for of in (input_state, earlier_state))
-    info = {
-        "experiment": experiment.name,
+def _describe_work(experiment: Experiment, seeds: Sequence[int], seed: int, task: int, stage: str) -> dict[str, Any]:
+    """All that decides what a stage makes: two that agree in it make the same."""
+    states = [of(experiment, seed, task, stage) for of in (input_state, earlier_state)]
+    learnt = range(experiment.count) if experiment.method.joint else [task]
+    read = [paths.tasks(experiment.sequence_name), *source_files(experiment, learnt, ["train"]), *filter(None, states)]
+    return {
         "seed": seed,
         "task": task,
         "stage": stage,
-        "parameters": json_digest(experiment.parameters()),
+        "together": list(seeds) if len(seeds) > 1 else None,
         "fingerprint": stage_fingerprint(experiment, stage),
-        "tasks": file_digest(paths.tasks(experiment.sequence_name)),
-        "from": file_digest(source) if source and source.is_file() else None,
-        "versions": versions(),
+        "contents": [admit_result(path) for path in read],
+        "versions": library_versions(),
+        "device": describe_device(),
     }
-    if earlier is not None and earlier.is_file():
-        info["adds-to"] = file_digest(earlier)
-    if len(seeds) > 1:
-        info["together"] = list(seeds)
-    return info
 
 
-def _tried(asked: Experiment, info: Mapping[str, Any]) -> Path | None:
+def _find_tried(asked: Experiment, work: Mapping[str, Any]) -> Path | None:
     """What the chosen candidate of a grid has left of the same computation; none where it was not one, or diverged."""
     name = find_chosen(asked)
     if name is None:
         return None
-    path = paths.state(name, info["seed"], info["task"], info["stage"])
+    path = paths.state(name, work["seed"], work["task"], work["stage"])
     if not path.exists():
         return None
-    result = read_info(path, "state")
-    keys = {*info, "together"} - {"experiment", "from", "adds-to"}  # names, and digests of files with names in them
-    same = all(result.get(key) == info.get(key) for key in keys)
-    return path if same and result["groups"] != [DIVERGED] else None
+    record = read_record(path)
+    made = record["made"]
+    same = (
+        made.get("fingerprint") == work["fingerprint"]
+        and made["versions"] == work["versions"]
+        and made.get("device") == work["device"]
+        and set(made.get("from", {}).values()) >= set(work["contents"])
+    )
+    with reading_aside():
+        info = read_info(path, "state")
+    return path if same and info.get("together") == work["together"] and info["groups"] != [DIVERGED] else None
 
 
 def _adopt(path: Path, output: Path, info: dict[str, Any], trains: bool) -> None:
     """The state and the curve at `path` as the stage would have written them."""
     if trains:
         write_text(paths.curve(output), paths.curve(path).read_text())
-    arrays, result = read_tensors(path, "state")
+    with reading_aside():  # its sources are those that would have been read here
+        arrays, result = read_tensors(path, "state")
     write_tensors(output, "state", arrays, {**info, "groups": result["groups"]})
 
 
@@ -153,10 +157,3 @@ def _outcome(asked: Experiment, job: Job, state: State | None) -> State:
 
 def _read(path: Path | None) -> State | None:
     return read_state(path) if path else None
-
-
-def versions() -> dict[str, str]:
-    """What the bytes of a result depend on beside parameters and code."""
-    device = describe_device()
-    results = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__}
-    return results | ({"device": device} if device else {})

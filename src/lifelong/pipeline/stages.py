@@ -14,6 +14,7 @@ from lifelong.params.datasets import DenseFolder
 from lifelong.params.networks import network_module
 from lifelong.params.reports import sources
 from lifelong.pipeline.fingerprints import fingerprint
+from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime.artifacts import file_digest
 
 Parts = tuple[dict[str, Any], list[str]]
@@ -139,7 +140,8 @@ def _packing(settings: Settings, name: str) -> Parts:
 
 def _tracking(settings: Settings, name: str) -> Parts:
     whole = settings.skill.collective(name).model_dump()
-    return {"collective": whole, **_shared(settings, name)}, ["lifelong.pipeline.tracking.collectives:track_collective"]
+    about = {"collective": whole, **_shared(settings, name), "uri": public_uri(settings.tracked_at())}
+    return about, ["lifelong.pipeline.tracking.collectives:track_collective"]
 
 
 JOBS: dict[str, JobKind] = {
@@ -152,7 +154,9 @@ JOBS: dict[str, JobKind] = {
     ),
     "summarise": JobKind(lambda s, name: summary_parts(s.experiment(name))),
     "report": JobKind(lambda s, name: report_parts(s.report(name))),
-    "track": JobKind(lambda s, name: ({}, ["lifelong.pipeline.tracking.experiments:track"])),
+    "track": JobKind(
+        lambda s, name: ({"uri": public_uri(s.tracked_at())}, ["lifelong.pipeline.tracking.experiments:track"])
+    ),
     "features": JobKind(_features, 3000, True),
     "teach": JobKind(_teaching, 2000),
     "teach-biased": JobKind(_of_head("teach_biased"), 3000, True),

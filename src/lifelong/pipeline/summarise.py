@@ -8,15 +8,15 @@ from lifelong.evaluation.metrics import all_metrics, over_seeds
 from lifelong.params import Experiment
 from lifelong.pipeline.choose import apply_choice
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json
+from lifelong.runtime.artifacts import read_result, write_result
 
 
 def summarise(experiment: Experiment) -> None:
     """Write summary.json: for each split and protocol, every metric by seed and over the seeds."""
-    scores = {seed: read_json(paths.scores(experiment.name, seed)) for seed in experiment.seeds}
+    scores = {seed: read_result(paths.scores(experiment.name, seed)) for seed in experiment.seeds}
     joint = {}
     if experiment.joint is not None:
-        joint = {seed: read_json(paths.scores(experiment.joint, seed)) for seed in experiment.seeds}
+        joint = {seed: read_result(paths.scores(experiment.joint, seed)) for seed in experiment.seeds}
     chosen = apply_choice(experiment)
     summary: dict[str, Any] = {
         "experiment": experiment.name,
@@ -42,7 +42,7 @@ def summarise(experiment: Experiment) -> None:
             )
             for protocol in scores[experiment.seeds[0]][split]
         }
-    write_json(paths.summary(experiment.name), summary)
+    write_result(paths.summary(experiment.name), summary)
 
 
 def _initial(scores: dict[str, Any], protocol: str) -> list[float] | None:

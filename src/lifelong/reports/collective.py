@@ -17,7 +17,7 @@ from lifelong.reports import head2toe
 from lifelong.reports.collective_figures import draw
 from lifelong.reports.markdown import machine, orderings_table, table
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json, write_text
+from lifelong.runtime.artifacts import read_result, write_json, write_text
 
 NOTES = """\
 No task oracle: the mapper names the task, that task's head the class; an image of a wrong task is an error whatever its
@@ -47,7 +47,7 @@ def write(settings: Settings, report: Report) -> None:
     assert isinstance(report.options, CollectiveOptions)
     name = report.options.collective
     collective = settings.skill.collective(name)
-    scores = [read_json(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
+    scores = [read_result(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
     tasks = scores[0]["tasks"]
     result = {variant: [measures(one["variants"][variant]) for one in scores] for variant in collective.variants}
     rows = [
@@ -137,17 +137,17 @@ def _trend(curves: dict[str, Any]) -> list[str]:
 
 def _shared(skill: Skill, name: str, collective: Collective) -> list[str]:
     """Sizes of packets, and whether every agent's bank is the same."""
-    first = read_json(paths.bank(name, 0, collective.agents[0], 0))
+    first = read_result(paths.bank(name, 0, collective.agents[0], 0))
     sizes = [
         [variant, str(len(held["bytes"])), f"{np.mean(list(held['bytes'].values())) / 1e3:.1f}"]
         for variant, held in first["variants"].items()
     ]
     agree, refused, banks = True, 0, 0
     for seed in range(collective.seeds):
-        one = read_json(paths.bank(name, seed, collective.agents[0], 0))["variants"]
+        one = read_result(paths.bank(name, seed, collective.agents[0], 0))["variants"]
         for agents in collective.agents:
             for agent in range(agents):
-                held = read_json(paths.bank(name, seed, agents, agent))["variants"]
+                held = read_result(paths.bank(name, seed, agents, agent))["variants"]
                 agree &= all(held[v]["sha256"] == one[v]["sha256"] for v in one)
                 refused += sum(len(h["refused"]) for h in held.values())
                 banks += len(held)
@@ -174,9 +174,9 @@ def _speed_up(name: str, collective: Collective, tasks: int) -> str:
     """Time of one agent over the longest of N agents, from the seconds each task took; mailing is left out."""
     seconds = np.zeros(tasks)
     for task in range(tasks):
-        seconds[task] = sum(read_json(paths.taught_times(name, 0, task))["seconds"].values())
+        seconds[task] = sum(read_result(paths.taught_times(name, 0, task))["seconds"].values())
         for head in biased_heads(collective):
-            seconds[task] += read_json(paths.biased_times(name, 0, task, head))["seconds"]
+            seconds[task] += read_result(paths.biased_times(name, 0, task, head))["seconds"]
     body = []
     for agents in sorted({*collective.agents, *(n for n in (1, 2, 5, 10, tasks) if n <= tasks)}):
         longest = max(seconds[agent::agents].sum() for agent in range(agents))

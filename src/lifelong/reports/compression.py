@@ -13,7 +13,7 @@ from lifelong.reports.cells import write_csv
 from lifelong.reports.markdown import machine, table
 from lifelong.reports.verdicts import Value, printed_table, verdict
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, read_tensors, write_text
+from lifelong.runtime.artifacts import read_result, read_tensors, write_text
 
 REPRODUCED, TREND = 1.25, 2.0
 """Factors between our count of weights and the printed one up to which it counts as reproduced, and as a trend."""
@@ -59,7 +59,7 @@ def _counts(experiment: Experiment) -> list[dict[str, Any]]:
 
 def _accuracies(experiment: Experiment) -> list[dict[str, Any]]:
     """Test accuracy after each round, in percent."""
-    scores = [read_json(paths.scores(experiment.name, seed))["test"]["task_incremental"] for seed in experiment.seeds]
+    scores = [read_result(paths.scores(experiment.name, seed))["test"]["task_incremental"] for seed in experiment.seeds]
     printed = printed_table("anpyc-table-4")
     cells = []
     for task in experiment.tasks:

@@ -9,7 +9,7 @@ from lifelong.evaluation.metrics import matrix, over_seeds
 from lifelong.params import Experiment
 from lifelong.reports.cells import Cell
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json
+from lifelong.runtime.artifacts import read_result
 
 METRIC_NOTES = """\
 Values are percent on the test split, task-incremental (the task is told at test), mean ± sample deviation over the seeds.
@@ -35,7 +35,7 @@ def of_finite_seeds(by_seed: Sequence[float | None]) -> dict[str, Any]:
 
 def summary_cell(row: str, name: str, metric: str, x: float | None = None) -> Cell | None:
     """A metric of an experiment's summary, task-incremental; none where the experiment cannot give it."""
-    result = percent(read_json(paths.summary(name)), "task_incremental", metric)
+    result = percent(read_result(paths.summary(name)), "task_incremental", metric)
     if result["mean"] is None:
         return None
     return Cell(row, metric, result["mean"], result["deviation"], result["n"], x, name)
@@ -43,7 +43,7 @@ def summary_cell(row: str, name: str, metric: str, x: float | None = None) -> Ce
 
 def lost_seeds(name: str) -> tuple[int, int]:
     """How many of the experiment's seeds diverged, and how many it has."""
-    by_seed = read_json(paths.summary(name))["test"]["task_incremental"]["acc"]["by_seed"]
+    by_seed = read_result(paths.summary(name))["test"]["task_incremental"]["acc"]["by_seed"]
     return by_seed.count(None), len(by_seed)
 
 
@@ -63,5 +63,5 @@ def mean_over_seen(rows: Sequence[Sequence[float | None]]) -> list[float | None]
 
 def accuracies_by_seed(experiment: Experiment) -> list[list[float | None]]:
     """`mean_over_seen` on the test split, task-incremental: [seeds][tasks]."""
-    scores = [read_json(paths.scores(experiment.name, seed)) for seed in experiment.seeds]
+    scores = [read_result(paths.scores(experiment.name, seed)) for seed in experiment.seeds]
     return [mean_over_seen(one["test"]["task_incremental"]) for one in scores]

@@ -15,7 +15,7 @@ from lifelong.params.skill_reuse import Reuse
 from lifelong.reports.drawing import write_figure
 from lifelong.reports.markdown import machine, table
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json, write_text
+from lifelong.runtime.artifacts import read_result, write_json, write_text
 
 NOTES = """\
 Accuracies are percent of the test images; no epoch is chosen: curves and last values are shown. Names are compared by a
@@ -31,7 +31,7 @@ def write(settings: Settings, report: Report) -> None:
     collective = settings.skill.collective(name)
     requested = collective.reuse
     assert requested is not None
-    result = [read_json(paths.reused(name, seed)) for seed in range(collective.seeds)]
+    result = [read_result(paths.reused(name, seed)) for seed in range(collective.seeds)]
     curves = {kind: np.mean([[pair[kind] for pair in one["pairs"]] for one in result], 0) for kind in ("reused", "random")}
     transfers = _transfers(result, requested)
     parts = [

@@ -14,7 +14,7 @@ from lifelong.reports.figures import style
 from lifelong.reports.markdown import machine, table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_text
+from lifelong.runtime.artifacts import read_result, write_text
 
 NOTES = """\
 Percent on the test images after the last step, mean ± sample deviation over the seeds; void pixels are left out. IoU of a
@@ -31,7 +31,7 @@ def write(settings: Settings, report: Report) -> None:
     """Write the means of every learner, each class's IoU, and the mean over the classes seen after each step."""
     cells: list[Cell] = []
     for label, name in report.single().items():
-        result = [read_json(paths.scores(name, seed)) for seed in settings.experiment(name).seeds]
+        result = [read_result(paths.scores(name, seed)) for seed in settings.experiment(name).seeds]
         cells += _cells(label, name, result)
     write_cells(paths.report(report.name, "csv"), cells)
     labels = list(report.single())

@@ -20,7 +20,7 @@ from lifelong.reports.drawing import write_figure
 from lifelong.reports.markdown import machine, orderings_table, table
 from lifelong.reports.verdicts import PRINTED
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json, write_text
+from lifelong.runtime.artifacts import read_result, write_json, write_text
 from lifelong.runtime.errors import UserError
 
 NOTES = """\
@@ -69,7 +69,7 @@ def write(settings: Settings, report: Report) -> None:
     assert isinstance(report.options, CollectiveOptions)
     collective = settings.skill.collective(report.options.collective)
     name = report.options.collective
-    scores = [read_json(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
+    scores = [read_result(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
     tasks: list[str] = scores[0]["tasks"]
     learners = {label: settings.experiment(one) for label, one in report.single().items()}
     for label, learner in learners.items():
@@ -118,7 +118,7 @@ def _variants(collective: Collective, scores: list[dict[str, Any]]) -> list[Line
 def _learners(learners: Mapping[str, Experiment], count: int) -> list[Line]:
     printed, lines = _printed(), []
     for label, learner in learners.items():
-        scores = [read_json(paths.scores(learner.name, seed))["test"] for seed in learner.seeds]
+        scores = [read_result(paths.scores(learner.name, seed))["test"] for seed in learner.seeds]
         told, free = (
             np.stack([np.where(np.tri(count, dtype=bool), matrix(one[protocol]), np.nan) for one in scores])
             for protocol in ("task_incremental", "class_incremental")
@@ -215,7 +215,7 @@ def _choices(learners: Mapping[str, Experiment]) -> list[str]:
     for label, learner in learners.items():
         if learner.grid is None:
             continue
-        choice = read_json(paths.chosen(learner.name))
+        choice = read_result(paths.chosen(learner.name))
         tasks = learner.grid.tasks or learner.count
         for candidate in choice["candidates"]:
             options = ", ".join(f"{key} {candidate['options'][key]}" for key in choice["varied"])

@@ -12,7 +12,7 @@ from lifelong.reports.quantities import METRICS, PROTOCOLS, format_value
 from lifelong.reports.results import lost_seeds, percent
 from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json, write_text
+from lifelong.runtime.artifacts import read_result, write_json, write_text
 
 REFERENCE = "Fine-tuning"
 """The row whose side of a value a trend is judged by."""
@@ -46,7 +46,7 @@ value marked † is doubtful in itself, as said below the table.
 def write(settings: Settings, report: Report) -> None:
     """Write reports/<name>.md, .csv and .json from the summaries of the report's experiments."""
     name = report.name
-    summaries = {row: read_json(paths.summary(e)) for row, e in report.single().items()}
+    summaries = {row: read_result(paths.summary(e)) for row, e in report.single().items()}
     cells = _cells(report, summaries)
     write_csv(paths.report(name, "csv"), COLUMNS, cells, ".4f")
     write_json(paths.report(name, "json"), _metrics(summaries))
@@ -176,7 +176,7 @@ def _divergence(row: str, summary: dict[str, Any]) -> str:
 
 def choices(summary: dict[str, Any]) -> str:
     """What an experiment's grid held, each with its result, and which of them was chosen (starred)."""
-    results = read_json(paths.chosen(summary["experiment"]))
+    results = read_result(paths.chosen(summary["experiment"]))
     told = []
     for candidate in results["candidates"]:
         values = {name: candidate["options"][name] for name in results["varied"]}

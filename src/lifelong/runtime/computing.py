@@ -13,8 +13,10 @@ from lifelong.runtime.device import computing_on
 
 
 @contextmanager
-def computing(threads: int = 1, device: str = "cpu") -> Iterator[None]:
-    """In the block a stage computes: on so many threads, on that device, with memory and garbage kept as suits it.
+def computing(device: str = "cpu") -> Iterator[None]:
+    """In the block a stage computes: on that device, with memory and garbage kept as suits it.
+
+    On one thread, since the bytes of some methods depend on how many there are.
 
     Raises:
         UserError: PyTorch knows or sees no such device.
@@ -22,6 +24,6 @@ def computing(threads: int = 1, device: str = "cpu") -> Iterator[None]:
     gc.freeze()  # what has been imported stays
     gc.enable()
     keep_freed_memory()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     with computing_on(device):
         yield

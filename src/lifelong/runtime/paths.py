@@ -6,6 +6,7 @@ from pathlib import Path
 
 RESULTS = Path("results")
 CHECKPOINTS = RESULTS / ".checkpoints"
+LOGS = Path("logs")
 
 
 def images(dataset: str) -> Path:
@@ -57,6 +58,11 @@ def report(name: str, suffix: str) -> Path:
     return Path(f"reports/{name}.{suffix}")
 
 
+def receipt(report: Path | str) -> Path:
+    """What says how a report's files were made, which hold no record themselves."""
+    return RESULTS / ".reports" / f"{report}.json"
+
+
 def features(backbone: str, tier: str, dataset: str, split: str) -> Path:
     return Path(f"data/features/{backbone}/{tier}/{dataset}-{split}.safetensors")
 
@@ -73,7 +79,7 @@ def taught(name: str, seed: int | str, task: int | str) -> Path:
 
 def taught_times(name: str, seed: int | str, task: int | str) -> Path:
     """Seconds that each part of a task took; no result, since it differs from run to run."""
-    return Path(f"logs/skill/{name}/seed-{seed}/task-{task}/times.json")
+    return LOGS / f"skill/{name}/seed-{seed}/task-{task}/times.json"
 
 
 def biased(name: str, seed: int | str, task: int | str, head: str) -> Path:
@@ -82,7 +88,7 @@ def biased(name: str, seed: int | str, task: int | str, head: str) -> Path:
 
 
 def biased_times(name: str, seed: int | str, task: int | str, head: str) -> Path:
-    return Path(f"logs/skill/{name}/seed-{seed}/task-{task}/times-{head}.json")
+    return LOGS / f"skill/{name}/seed-{seed}/task-{task}/times-{head}.json"
 
 
 def biased_predictions(name: str, seed: int | str, task: int | str, head: str) -> Path:

@@ -41,26 +41,30 @@ def _be_killed_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def clear_dead_lock(folder: Path = Path(".snakemake")) -> None:
+def clear_dead_lock(folder: Path = Path(".snakemake")) -> bool:
     """Called while the Snakefile is read: remove the working directory's lock if no living Snakemake holds it.
+
+    Returns whether this Snakemake is the only one here.
 
     Snakemake's lock names no process. So every Snakemake here holds a shared file lock, which the kernel drops when the
     process ends in whatever way; whoever gets it exclusively is alone, and any lock it finds is a dead one's.
     """
     global _owner
     if _owner is not None:
-        return
+        return False
     folder.mkdir(exist_ok=True)
     _owner = os.open(folder / "lifelong.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(_owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass
+        alone = False
     else:
+        alone = True
         shutil.rmtree(folder / "locks", ignore_errors=True)
         for socket in folder.glob("lifelong.warm.*"):
             socket.unlink()
     fcntl.flock(_owner, fcntl.LOCK_SH)
+    return alone
 
 
 def describe_usage() -> str:

@@ -9,7 +9,7 @@ from lifelong.networks.backbones.load import load_backbone
 from lifelong.networks.backbones.macs import forward_macs
 from lifelong.params.skill import Collective, Skill
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_info, read_json
+from lifelong.runtime.artifacts import read_info, read_result
 from lifelong.runtime.places import RAW, search_directories
 
 
@@ -34,7 +34,7 @@ def counted_costs(skill: Skill, name: str, epochs: int) -> list[CountedCost]:
     feature = read_info(paths.features(collective.backbone, sequence.tier, entries[0].dataset, "train"), "features")
     tasks = [Size(len(info["class_names"]), info["images"]) for info in infos]
     forward = forward_macs_of(skill, collective)
-    held = read_json(paths.bank(name, 0, collective.agents[0], 0))["variants"]
+    held = read_result(paths.bank(name, 0, collective.agents[0], 0))["variants"]
     result = []
     for label, variant in collective.variants.items():
         mapper, head = collective.mappers[variant.mapper], collective.heads[variant.head]

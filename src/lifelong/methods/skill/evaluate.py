@@ -18,7 +18,7 @@ from lifelong.methods.skill.packing import task_of
 from lifelong.methods.skill.share import open_bank
 from lifelong.params.skill import BiasHead, Skill
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_tensors, write_json, write_tensors
+from lifelong.runtime.artifacts import read_tensors, write_result, write_tensors
 from lifelong.runtime.errors import UserError
 
 
@@ -53,7 +53,7 @@ def evaluate(skill: Skill, name: str, seed: int) -> None:
         arrays[f"right/{variant}"] = right
     info = {"tasks": [entry.name for entry in tasks]}
     write_tensors(paths.collective_predictions(name, seed), "skill-predictions", arrays, info)
-    write_json(paths.collective_scores(name, seed), {"variants": scores, **info})
+    write_result(paths.collective_scores(name, seed), {"variants": scores, **info})
 
 
 def routes(packets: list[Packet], settings: Any, features: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from lifelong.runtime.artifacts import write_tensors
+from lifelong.runtime.artifacts import FORMAT, write_tensors
 
 KIND = "skill-packet"
 MOST_BYTES = 1 << 28  # of a whole packet; 500 classes with everything are 20 MB
@@ -90,7 +90,7 @@ def _small(path: Path) -> bool:
 
 def _parsed(content: bytes, backbone: str, features: int, channels: int) -> Packet:
     info, tensors = _opened(content)
-    _demand(info.get("kind") == KIND and info.get("format") == 1, f"is of kind {info.get('kind')!r}, not a packet")
+    _demand(info.get("kind") == KIND and info.get("format") == FORMAT, f"is of kind {info.get('kind')!r}, not a packet")
     names: Any = info.get("class_names")
     for key in ("task", "variant", "backbone", "mapper"):
         _demand(isinstance(info.get(key), str) and 0 < len(info[key]) <= 200, f"has no proper {key!r}")

@@ -19,7 +19,7 @@ from lifelong.params.schema import Training
 from lifelong.params.skill import Skill
 from lifelong.params.skill_reuse import ClassOf, Harvest, Reuse
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_tensors, write_json
+from lifelong.runtime.artifacts import read_tensors, write_result
 from lifelong.runtime.errors import UserError, did_you_mean
 from lifelong.runtime.randomness import generator
 from lifelong.training.optimisers import Optimiser
@@ -50,7 +50,7 @@ def reuse(skill: Skill, name: str, seed: int) -> None:
     harvests = [_harvest(splits, heads, requested, seed, harvest) for harvest in requested.harvests]
     corrected = correct(skill, name, seed, requested.variant)
     result = {"names": corrected, "pairs": pairs, "transfers": transfers, "harvests": harvests}
-    write_json(paths.reused(name, seed), result)
+    write_result(paths.reused(name, seed), result)
 
 
 def correct(skill: Skill, name: str, seed: int, variant: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from lifelong.methods.skill.bank import Bank, collect
 from lifelong.params.skill import Skill
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_info, write_json
+from lifelong.runtime.artifacts import admit_result, read_info, write_result
 from lifelong.runtime.errors import UserError
 
 
@@ -31,6 +31,8 @@ def open_bank(skill: Skill, name: str, seed: int, variant: str, order: list[int]
     features = paths.features(collective.backbone, skill.sequences[collective.sequence].tier, own.dataset, "train")
     known = read_info(features, "features")
     packets: list[Path] = [paths.packet(name, seed, task, variant) for task in order]
+    for packet in packets:
+        admit_result(packet)
     return collect(packets, known["backbone"], known["width"], known["channels"])
 
 
@@ -46,4 +48,4 @@ def receive(skill: Skill, name: str, seed: int, agents: int, agent: int) -> None
         bank = open_bank(skill, name, seed, variant, order)
         sizes = {task: sum(t.nbytes for t in packet.tensors.values()) for task, packet in sorted(bank.packets.items())}
         held[variant] = {"sha256": bank.digest, "refused": bank.refused, "bytes": sizes}
-    write_json(paths.bank(name, seed, agents, agent), {"own": tasks_of_agent(count, agents, agent), "variants": held})
+    write_result(paths.bank(name, seed, agents, agent), {"own": tasks_of_agent(count, agents, agent), "variants": held})

@@ -20,7 +20,7 @@ from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
 from lifelong.params.sequences import TaskEntry
 from lifelong.params.skill import BiasHead, Collective, Gmmc, LinearHead, Skill
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import json_digest, read_info, read_tensors, write_json, write_tensors
+from lifelong.runtime.artifacts import json_digest, read_info, read_tensors, write_result, write_tensors
 from lifelong.runtime.device import to_device
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.randomness import derived_seed
@@ -66,7 +66,7 @@ def teach(skill: Skill, name: str, seed: int, task: int) -> None:
         info["anchors"][label] = about
     about_data = {"class_names": list(data.names), "backbone": data.backbone, "images": len(data)}
     write_tensors(paths.taught(name, seed, task), "skill-taught", arrays, {**info, **about_data, "task": entry.name})
-    write_json(paths.taught_times(name, seed, task), {"images": len(data), "seconds": seconds})
+    write_result(paths.taught_times(name, seed, task), {"images": len(data), "seconds": seconds})
 
 
 def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, places: Places) -> None:
@@ -102,7 +102,7 @@ def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, plac
         {**_about(trained), "task": entry.name},
     )
     spent = {"images": len(train), "epochs": len(trained.curve), "seconds": time.perf_counter() - start}
-    write_json(paths.biased_times(name, seed, task, label), spent)
+    write_result(paths.biased_times(name, seed, task, label), spent)
     checkpoints.remove()
 
 

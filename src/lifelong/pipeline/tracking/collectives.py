@@ -23,7 +23,7 @@ from lifelong.pipeline.tracking.mlflow_runs import (
     write_runs,
 )
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import file_digest, missing_file, read_json
+from lifelong.runtime.artifacts import file_digest, missing_file, read_result
 
 DESCRIPTION = f"""\
 SKILL: one run for each collective of agents (means over its seeds) and, nested in it, one for each seed. The means alone:
@@ -62,7 +62,7 @@ def _records(settings: Settings, name: str) -> list[Record]:
     """The collective's own record, then those of its seeds."""
     skill = settings.skill
     collective = skill.collective(name)
-    scores = [read_json(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
+    scores = [read_result(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
     by_seed = [_accuracies(name, collective, seed, one) for seed, one in enumerate(scores)]
     means = {key: np.mean([one[key] for one in by_seed], 0) for key in by_seed[0]}
     shared = tuple(_shared(name, collective))
@@ -127,7 +127,7 @@ def _shared(name: str, collective: Collective) -> Iterator[Point]:
     """Sizes of packets, and whether all banks of a seed are the same."""
     compared, refused, same = 0, 0, True
     for seed in range(collective.seeds):
-        banks = [read_json(paths.bank(name, seed, n, agent))["variants"] for n in collective.agents for agent in range(n)]
+        banks = [read_result(paths.bank(name, seed, n, agent))["variants"] for n in collective.agents for agent in range(n)]
         for bank in banks:
             same &= all(held["sha256"] == banks[0][variant]["sha256"] for variant, held in bank.items())
             refused += sum(len(held["refused"]) for held in bank.values())

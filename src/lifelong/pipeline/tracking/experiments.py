@@ -29,7 +29,7 @@ from lifelong.pipeline.tracking.mlflow_runs import (
     write_runs,
 )
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import file_digest, json_digest, missing_file, read_info, read_json
+from lifelong.runtime.artifacts import file_digest, json_digest, missing_file, read_record, read_result
 from lifelong.runtime.errors import UserError
 
 DESCRIPTION = f"""\
@@ -66,7 +66,7 @@ def _records(experiment: Experiment) -> list[Record]:
     """The experiment's own record, then those of its seeds; options chosen from a grid as they were chosen."""
     experiment = apply_choice(experiment)
     summary = _summary(experiment)
-    scores = [read_json(paths.scores(experiment.name, seed)) for seed in experiment.seeds]
+    scores = [read_result(paths.scores(experiment.name, seed)) for seed in experiment.seeds]
     own = Record(
         key=experiment.name,
         name=experiment.name,
@@ -85,7 +85,7 @@ def _records(experiment: Experiment) -> list[Record]:
 
 def _summary(experiment: Experiment) -> dict[str, Any]:
     path = paths.summary(experiment.name)
-    summary: dict[str, Any] = read_json(path)
+    summary: dict[str, Any] = read_result(path)
     requested = {"seeds": list(experiment.seeds), "joint": experiment.joint, "parameters": experiment.parameters()}
     for part, value in requested.items():
         if json_digest(summary.get(part)) != json_digest(value):
@@ -102,7 +102,7 @@ def _seed_record(experiment: Experiment, summary: dict[str, Any], scores: dict[s
     for path in files:
         if not path.is_file():
             raise missing_file(path)
-    made_by = read_info(states[-1], "state")
+    made = read_record(states[-1])["made"]
 
     def own(values: dict[str, Any]) -> float | None:
         value: float | None = values["by_seed"][position]
@@ -114,8 +114,8 @@ def _seed_record(experiment: Experiment, summary: dict[str, Any], scores: dict[s
         parameters=flatten_parameters({**experiment.parameters(), "experiment": experiment.name, "seed": seed}),
         tags={
             **_tags(experiment, "seed"),
-            f"{PREFIX}.fingerprint": made_by["fingerprint"],
-            **{f"{PREFIX}.version.{library}": version for library, version in made_by["versions"].items()},
+            f"{PREFIX}.fingerprint": made.get("fingerprint", ""),
+            **{f"{PREFIX}.version.{library}": version for library, version in made["versions"].items()},
             **{f"sha256/{path.relative_to(files[0].parent)}": file_digest(path) for path in files},
             NOTE: _note(summary, [scores], own),
         },

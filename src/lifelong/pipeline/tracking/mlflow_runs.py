@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import json_digest, write_json
+from lifelong.runtime.artifacts import json_digest, write_result
 from lifelong.runtime.errors import UserError
 
 if TYPE_CHECKING:  # mlflow takes seconds to import
@@ -95,7 +95,7 @@ def write_runs(uri: str, home: Home, owner: str, records: Sequence[Record], rece
     with _explained(uri, again):
         written = _synchronise(uri, home, owner, records)
     runs = {record.key: record.content for record in records}
-    write_json(receipt, {"uri": public_uri(uri), "mlflow_experiment": home.name, "runs": runs})
+    write_result(receipt, {"uri": public_uri(uri), "mlflow_experiment": home.name, "runs": runs})
     print(f"{owner}: {written} of {len(records)} runs written to {public_uri(uri)}", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import diverged, of_finite_seeds
 from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_json, write_text
+from lifelong.runtime.artifacts import read_result, write_json, write_text
 
 METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
 
@@ -23,7 +23,7 @@ def write(settings: Settings, report: Report) -> None:
     assert isinstance(report.options, ProtocolsOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
     cells = [
-        cell for label, name in report.single().items() for cell in _cells(label, read_json(paths.summary(name)), printed)
+        cell for label, name in report.single().items() for cell in _cells(label, read_result(paths.summary(name)), printed)
     ]
     columns = ["row", "experiment", "protocol", "metric", "mean", "deviation", "n", "printed", "difference", "verdict"]
     write_csv(paths.report(report.name, "csv"), columns, cells, ".4f")

@@ -16,7 +16,7 @@ from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import diverged
 from lifelong.reports.verdicts import Printed, printed_table
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_text
+from lifelong.runtime.artifacts import read_result, write_text
 
 SHOWN = ("class_il", "chunk(1)", "chunk(20)", "task_oracle")
 """Protocols drawn in the figure."""
@@ -45,7 +45,7 @@ def write(settings: Settings, report: Report) -> None:
     printed = printed_table(report.options.printed) if report.options.printed else {}
     result: dict[tuple[str, str], np.ndarray] = {}
     for label, name in report.single().items():
-        scores = [read_json(paths.scores(name, seed))["test"] for seed in settings.experiment(name).seeds]
+        scores = [read_result(paths.scores(name, seed))["test"] for seed in settings.experiment(name).seeds]
         for protocol, title in PROTOCOLS.items():
             curves = np.array([seen_so_far(one[protocol]) for one in scores if protocol in one])
             curves = curves[~np.isnan(curves).any(1)] if len(curves) else curves

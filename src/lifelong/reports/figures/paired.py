@@ -16,7 +16,7 @@ from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import diverged
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json
+from lifelong.runtime.artifacts import read_result
 
 NOTES = f"""\
 Points of percent, the first experiment less the second with the same seed: mean ± sample deviation of the differences over
@@ -31,7 +31,7 @@ def write(settings: Settings, report: Report) -> None:
     assert isinstance(options, PairedOptions)
     cells: list[Cell] = []
     for label, names in report.experiments.items():
-        pair = [read_json(paths.summary(name)) for name in names]
+        pair = [read_result(paths.summary(name)) for name in names]
         cells += [cell for metric in options.metrics for cell in _gains(label, pair, metric)]
     compared = [p for p in PROTOCOLS.values() if any(cell.row.endswith(f", {p}") for cell in cells)]
     labels = list(report.experiments)

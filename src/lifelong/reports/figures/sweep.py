@@ -11,7 +11,7 @@ from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import METRIC_NOTES, diverged, lost_seeds, summary_cell
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json
+from lifelong.runtime.artifacts import read_result
 
 
 def write(settings: Settings, report: Report) -> None:
@@ -23,7 +23,7 @@ def write(settings: Settings, report: Report) -> None:
         for name in names:
             x = None
             if len(names) > 1:
-                x = parameter(read_json(paths.summary(name))["parameters"], options.parameter)
+                x = parameter(read_result(paths.summary(name))["parameters"], options.parameter)
                 if x is not None and lost_seeds(name)[0]:
                     lost[label].append(x)
             result = [summary_cell(label, name, metric, x) for metric in options.metrics]

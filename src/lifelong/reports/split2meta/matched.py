@@ -17,7 +17,7 @@ from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
 from lifelong.reports.markdown import machine, table
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_text
+from lifelong.runtime.artifacts import read_result, write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 NOTES = """\
@@ -78,7 +78,7 @@ def _points(settings: Settings, name: str) -> dict[int, Point]:
     """Seed -> point."""
     result = {}
     for seed in settings.experiment(name).seeds:
-        metrics = all_metrics(read_json(paths.scores(name, seed))["test"]["task_incremental"], None, None)
+        metrics = all_metrics(read_result(paths.scores(name, seed))["test"]["task_incremental"], None, None)
         bwt, acc = metrics["bwt"], metrics["acc"]
         assert bwt is not None and acc is not None
         result[seed] = (100 * bwt, 100 * acc)

@@ -1,0 +1,250 @@
+"""Which results are what params.yaml asks for, by what their own files say.
+
+A result is fresh if its header names its place, the fingerprint that its job has now, the libraries that are installed, and
+sources that are there with the same content and fresh themselves. Times and Snakemake's records say nothing about that, so
+before Snakemake plans, `settle_times` gives results times that tell it: what is fresh is no older than its sources, what is
+stale is older than anything. A copied, pulled or touched result is neither made again nor used when it should not be.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from lifelong.params import Settings
+from lifelong.pipeline import graph
+from lifelong.pipeline.stages import job_fingerprint
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import read_record
+from lifelong.runtime.errors import UserError
+from lifelong.runtime.provenance import find_difference
+
+STALE = 978_307_200.0
+"""Time given to what is stale: the year 2001, before any input."""
+
+_MADE = (
+    (paths.images("{dataset}"), "images", ("dataset",)),
+    (paths.tasks("{sequence}"), "tasks", ("sequence",)),
+    (paths.features("{backbone}", "{tier}", "{dataset}", "{split}"), "features", ("backbone", "tier")),
+    (paths.state("{experiment}", "{seed}", "{task}", "{stage}"), "stage", ("experiment", "stage")),
+    (paths.scores("{experiment}", "{seed}"), "evaluate", ("experiment",)),
+    (paths.predictions("{experiment}", "{seed}"), "evaluate", ("experiment",)),
+    (paths.summary("{experiment}"), "summarise", ("experiment",)),
+    (paths.chosen("{experiment}"), "choose", ("experiment",)),
+    (paths.tracked("{experiment}"), "track", ("experiment",)),
+    (paths.tracked_collective("{collective}"), "track-collective", ("collective",)),
+    (paths.taught("{collective}", "{seed}", "{task}"), "teach", ("collective",)),
+    (paths.taught_times("{collective}", "{seed}", "{task}"), "teach", ("collective",)),
+    (paths.biased("{collective}", "{seed}", "{task}", "{head}"), "teach-biased", ("collective", "head")),
+    (paths.biased_times("{collective}", "{seed}", "{task}", "{head}"), "teach-biased", ("collective", "head")),
+    (paths.biased_predictions("{collective}", "{seed}", "{task}", "{head}"), "judge-biased", ("collective", "head")),
+    (paths.head2toe("{collective}", "{seed}", "{task}"), "head2toe", ("collective",)),
+    (paths.packet("{collective}", "{seed}", "{task}", "{variant}"), "pack", ("collective",)),
+    (paths.bank("{collective}", "{seed}", "{agents}", "{agent}"), "receive", ("collective",)),
+    (paths.collective_scores("{collective}", "{seed}"), "route", ("collective",)),
+    (paths.collective_predictions("{collective}", "{seed}"), "route", ("collective",)),
+    (paths.reused("{collective}", "{seed}"), "reuse", ("collective",)),
+    (paths.receipt("{report}"), "report", ("report",)),
+)
+"""Where each kind of job leaves what, and which of the names in the path the job is about."""
+
+_WILDCARDS = {"report": r".+", "seed": r"\d+", "task": r"\d+", "agents": r"\d+", "agent": r"\d+", "split": "train|test"}
+
+
+@functools.cache
+def _patterns() -> tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...]:
+    def pattern(template: Path) -> re.Pattern[str]:
+        parts = re.split(r"\{(\w+)\}", str(template))
+        wildcards = [f"(?P<{name}>{_WILDCARDS.get(name, '[^/]+')})" for name in parts[1::2]]
+        texts = zip_longest(map(re.escape, parts[::2]), wildcards, fillvalue="")
+        return re.compile("".join(text for pair in texts for text in pair))
+
+    return tuple((pattern(template), kind, names) for template, kind, names in _MADE)
+
+
+class Freshness:
+    """Judges results, each once: what it has found stays as it was then."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._fingerprints: dict[tuple[str, ...], str] = {}
+        self._found: dict[Path, str | None] = {}
+        self._records: dict[Path, dict[str, Any] | str] = {}
+
+    def covers(self, path: Path) -> bool:
+        return self.fingerprint(path) is not None
+
+    def fingerprint(self, path: Path) -> str | None:
+        """The fingerprint of the job that params.yaml has for a path; none if it has no such job."""
+        for pattern, kind, names in _patterns():
+            match = pattern.fullmatch(str(path))
+            if match and self._asks_for(kind, match.groupdict()):
+                about = tuple(match[name] for name in names)
+                if (kind, *about) not in self._fingerprints:
+                    self._fingerprints[(kind, *about)] = job_fingerprint(self._settings, kind, *about)
+                return self._fingerprints[(kind, *about)]
+        return None
+
+    def find_problem(self, path: Path) -> str | None:
+        """Why a result is not what is asked for; none if it is."""
+        pending = [path]
+        while pending:
+            one = pending[-1]
+            if one in self._found:
+                pending.pop()
+                continue
+            unknown = [source for source in self.sources(one) if source not in self._found and source.exists()]
+            if unknown:  # chains are as long as sequences, so no recursion
+                pending += unknown
+                continue
+            self._found[one] = self._judge(one)
+            pending.pop()
+        return self._found[path]
+
+    def sources(self, path: Path) -> list[Path]:
+        record = self._record(path)
+        return [] if isinstance(record, str) else [Path(source) for source in record["made"].get("from", ())]
+
+    def plain_files(self, path: Path) -> list[Path]:
+        """Files without a record of their own that the job wrote beside a result."""
+        record = self._record(path)
+        return [] if isinstance(record, str) else [Path(one) for one in record["made"].get("beside", ())]
+
+    def _judge(self, path: Path) -> str | None:
+        asked = self.fingerprint(path)
+        if asked is None:
+            return "nothing in params.yaml asks for it"
+        record = self._record(path)
+        if isinstance(record, str):
+            return record
+        if problem := find_difference(path, record["made"], asked):
+            return problem
+        for source, content in record["made"].get("from", {}).items():
+            where = Path(source)
+            if not where.exists():
+                if not self.covers(where):
+                    return f"was made from {source}, which nothing in params.yaml asks for"
+                continue
+            there = self._record(where)
+            if isinstance(there, str) or there["content"] != content:
+                return f"was made from another {source}"
+            if self._found.get(where):
+                return f"was made from {source}, which {self._found[where]}"
+        return None
+
+    def _record(self, path: Path) -> dict[str, Any] | str:
+        """What a file says of how it was made, or why it cannot be read."""
+        if path not in self._records:
+            try:
+                self._records[path] = read_record(path)
+            except UserError as error:
+                self._records[path] = str(error).removeprefix(f"{path}: ")
+        return self._records[path]
+
+    def _asks_for(self, kind: str, names: Mapping[str, str]) -> bool:
+        """Whether params.yaml knows what a path names."""
+        settings = self._settings
+        if kind == "report":
+            return names["report"] in settings.reports
+        if kind == "tasks":
+            return names["sequence"] in settings.sequences
+        if kind == "images":
+            return True
+        if kind == "features":
+            return names["backbone"] in settings.skill.backbones and names["tier"] in settings.skill.tiers
+        if "collective" in names:
+            collective = settings.skill.collectives.get(names["collective"])
+            return (
+                collective is not None
+                and int(names.get("seed", 0)) < collective.seeds
+                and names.get("head", next(iter(collective.heads))) in collective.heads
+                and names.get("variant", next(iter(collective.variants))) in collective.variants
+            )
+        experiment = (settings.experiments | settings.candidates).get(names["experiment"])
+        if experiment is None or int(names.get("seed", experiment.seeds[0])) not in experiment.seeds:
+            return False
+        if "task" not in names:
+            return True
+        task = int(names["task"])
+        return (
+            experiment.branch_task <= task
+            and task in experiment.tasks
+            and names["stage"] in graph.stages_of(experiment, task)
+        )
+
+
+def settle_times(settings: Settings, oldest: Iterable[str]) -> dict[Path, str]:
+    """Give the results here times that tell Snakemake which are fresh; returns what is stale, and why.
+
+    No result is removed, and none that has a right time already gets another. `oldest` are files that every rule has as
+    inputs: what is fresh is no older than they are.
+    """
+    freshness = Freshness(settings)
+    base = max((Path(path).stat().st_mtime for path in oldest), default=0.0)
+    times: dict[Path, float] = {}
+    stale: dict[Path, str] = {}
+    for name, report in settings.reports.items():
+        if not paths.receipt(name).exists():  # nothing says what its files were made of
+            for suffix in ("md", *report.kind.writes):
+                if (file := paths.report(name, suffix)).exists():
+                    os.utime(file, (STALE, STALE))
+    for path in _results():
+        if not freshness.covers(path):
+            continue
+        problem = freshness.find_problem(path)
+        files = [path, *(one for one in freshness.plain_files(path) if one.exists())]
+        if problem:
+            stale[path] = problem
+            for one in files:
+                os.utime(one, (STALE, STALE))
+            continue
+        for one in _with_sources_first(path, freshness, times):
+            there = [one, *(beside for beside in freshness.plain_files(one) if beside.exists())]
+            after = max((times[source] for source in freshness.sources(one) if source in times), default=base)
+            times[one] = max(base, after, *(file.stat().st_mtime for file in there))
+            for file in there:
+                if file.stat().st_mtime < max(base, after):
+                    os.utime(file, (times[one], times[one]))
+    return stale
+
+
+def describe_stale(stale: Mapping[Path, str]) -> str:
+    """One line of what will be made again where a target needs it; nothing where nothing is stale."""
+    if not stale:
+        return ""
+    # A cause says more than what follows from it.
+    path, problem = min(stale.items(), key=lambda one: ("was made from" in one[1], str(one[0])))
+    number = "1 result is" if len(stale) == 1 else f"{len(stale)} results are"
+    return f"{number} stale and will be made again where needed: {path} {problem}\n"
+
+
+def _with_sources_first(path: Path, freshness: Freshness, known: Mapping[Path, float]) -> Iterator[Path]:
+    """A result after all that it was made of, those left out whose time is known."""
+    pending, listed = [path], set()
+    while pending:
+        one = pending[-1]
+        rest = [
+            s for s in freshness.sources(one) if s not in known and s not in listed and s.exists() and freshness.covers(s)
+        ]
+        if rest:
+            pending += rest
+            continue
+        pending.pop()
+        if one not in listed and one not in known:
+            listed.add(one)
+            yield one
+
+
+def _results() -> Iterator[Path]:
+    """Every file that may be a result of the pipeline."""
+    for root in (Path("data"), paths.RESULTS, paths.LOGS):
+        for folder, folders, names in os.walk(root):
+            folders[:] = sorted(one for one in folders if one not in (paths.CHECKPOINTS.name, "raw"))
+            for name in sorted(names):
+                if name.endswith((".safetensors", ".json")) and not name.startswith("."):
+                    yield Path(folder, name)
