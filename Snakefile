@@ -3,6 +3,7 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -27,7 +28,7 @@ STARTED = time.time()
 PARAMS = PARAMS_FILE  # an input of every rule: what is asked for
 if workflow.is_main_process:
     if clear_dead_lock():
-        print(describe_stale(settle_times(SETTINGS, [PARAMS])), file=sys.stderr, end="")
+        print(describe_stale(settle_times(SETTINGS, Path(PARAMS))), file=sys.stderr, end="")
 os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
 
 

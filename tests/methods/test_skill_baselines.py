@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.collectives import three_sets
+from support.jobs import run_job
 from support.resuming import kill_after_saves
 from support.tiny import call, forward, identical, until_done
 from torch.nn import functional as F

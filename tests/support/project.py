@@ -134,7 +134,7 @@ class Project:
     def planned(self, *targets: str) -> list[str]:
         """Outputs of the jobs that a dry run would do, sorted."""
         output = self.snakemake("--dry-run", *targets)
-        lines = [line.strip() for line in output.splitlines()]
+        lines = [line.strip().replace(" (update)", "") for line in output.splitlines()]
         return sorted(
             part for line in lines if line.startswith("output: ") for part in line.removeprefix("output: ").split(", ")
         )

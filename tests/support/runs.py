@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from support.jobs import run_job
 
 from lifelong.data import sequences
 from lifelong.params import Experiment
 from lifelong.pipeline.graph import stages_of
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors, write_tensors
-from tests.support.jobs import run_job
 
 SPLIT = {
     "dataset": "digits",

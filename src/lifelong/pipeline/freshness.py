@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -178,14 +179,16 @@ class Freshness:
         )
 
 
-def settle_times(settings: Settings, oldest: Iterable[str]) -> dict[Path, str]:
+def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
     """Give the results here times that tell Snakemake which are fresh; returns what is stale, and why.
 
-    No result is removed, and none that has a right time already gets another. `oldest` are files that every rule has as
-    inputs: what is fresh is no older than they are.
+    No result is removed, and none that has a right time already gets another. `asked` is a file that every rule has as an
+    input: what is fresh is no older than it. Times to come, as from a machine whose clock is wrong, become the present.
     """
     freshness = Freshness(settings)
-    base = max((Path(path).stat().st_mtime for path in oldest), default=0.0)
+    now = time.time()
+    if asked.stat().st_mtime > now:
+        os.utime(asked, (now, now))
     times: dict[Path, float] = {}
     stale: dict[Path, str] = {}
     for name, report in settings.reports.items():
@@ -197,20 +200,24 @@ def settle_times(settings: Settings, oldest: Iterable[str]) -> dict[Path, str]:
         if not freshness.covers(path):
             continue
         problem = freshness.find_problem(path)
-        files = [path, *(one for one in freshness.plain_files(path) if one.exists())]
         if problem:
             stale[path] = problem
-            for one in files:
+            for one in _with_plain_files(path, freshness):
                 os.utime(one, (STALE, STALE))
             continue
         for one in _with_sources_first(path, freshness, times):
-            there = [one, *(beside for beside in freshness.plain_files(one) if beside.exists())]
-            after = max((times[source] for source in freshness.sources(one) if source in times), default=base)
-            times[one] = max(base, after, *(file.stat().st_mtime for file in there))
-            for file in there:
-                if file.stat().st_mtime < max(base, after):
+            files = {file: file.stat().st_mtime for file in _with_plain_files(one, freshness)}
+            after = max((times[source] for source in freshness.sources(one) if source in times), default=0.0)
+            earliest = max(after, asked.stat().st_mtime)
+            times[one] = max([earliest, *(own for own in files.values() if own <= now)])
+            for file, own in files.items():
+                if not earliest <= own <= now:
                     os.utime(file, (times[one], times[one]))
     return stale
+
+
+def _with_plain_files(path: Path, freshness: Freshness) -> list[Path]:
+    return [path, *(one for one in freshness.plain_files(path) if one.exists())]
 
 
 def describe_stale(stale: Mapping[Path, str]) -> str:
@@ -220,7 +227,8 @@ def describe_stale(stale: Mapping[Path, str]) -> str:
     # A cause says more than what follows from it.
     path, problem = min(stale.items(), key=lambda one: ("was made from" in one[1], str(one[0])))
     number = "1 result is" if len(stale) == 1 else f"{len(stale)} results are"
-    return f"{number} stale and will be made again where needed: {path} {problem}\n"
+    reason = problem.partition(";")[0]
+    return f"{number} stale and will be made again where needed: {path} {reason}\n"
 
 
 def _with_sources_first(path: Path, freshness: Freshness, known: Mapping[Path, float]) -> Iterator[Path]:

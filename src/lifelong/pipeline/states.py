@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from lifelong.networks.create import State
-from lifelong.runtime.artifacts import read_tensors, write_tensors
+from lifelong.runtime import paths
+from lifelong.runtime.artifacts import file_digest, read_record, read_tensors, remedy, write_tensors
 from lifelong.runtime.device import to_device
+from lifelong.runtime.errors import UserError
 
 
 def read_state(path: Path) -> State:
@@ -24,3 +27,18 @@ def write_state(path: Path, state: State, info: dict[str, Any]) -> None:
     """Groups travel as `group/name`; their names are in the header too, since an empty group has no tensor."""
     arrays = {f"{group}/{name}": tensor.cpu().numpy() for group, named in state.items() for name, tensor in named.items()}
     write_tensors(path, "state", arrays, {**info, "groups": sorted(state)})
+
+
+def read_curve(state_path: Path) -> list[dict[str, Any]]:
+    """The learning curve beside a state, row by row; empty for a stage that trains nothing.
+
+    Raises:
+        UserError: it is not the one that was written with the state.
+    """
+    path = paths.curve(state_path)
+    if not path.is_file():
+        return []
+    written = read_record(state_path)["made"].get("beside", {}).get(str(path))
+    if written not in (None, file_digest(path)):
+        raise UserError(f"{path}: damaged: not what was written with {state_path.name}; {remedy(path)}")
+    return [json.loads(line) for line in path.read_text().splitlines()]

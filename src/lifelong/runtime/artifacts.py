@@ -54,9 +54,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A plain file, whose digest the next result of the job says."""
-    content = text.encode()
-    write_bytes(path, content)
-    note_plain_file(path, hashlib.sha256(content).hexdigest())
+    write_bytes(path, text.encode())
+    note_plain_file(path, hashlib.sha256(text.encode()).hexdigest())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -123,7 +122,7 @@ def read_info(path: Path, kind: str | tuple[str, ...]) -> dict[str, Any]:
 
 
 def read_tensors(
-    path: Path, kind: str, names: Iterator[str] | list[str] | None = None
+    path: Path, kind: str | tuple[str, ...], names: Iterator[str] | list[str] | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """All arrays (or those named) and the JSON object of a file that must be of the given kind."""
     with _open_tensors(path, kind) as (handle, info, hashes):

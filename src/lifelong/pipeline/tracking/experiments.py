@@ -6,7 +6,6 @@ run holds.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from lifelong.evaluation.metrics import acc, bwt, matrix
 from lifelong.params import Experiment, Settings
 from lifelong.pipeline.choose import apply_choice
 from lifelong.pipeline.graph import final_state, stages_of
+from lifelong.pipeline.states import read_curve
 from lifelong.pipeline.tracking.mlflow_runs import (
     NOTE,
     NOTE_CHARACTERS,
@@ -157,9 +157,7 @@ def _learning(experiment: Experiment, seed: int) -> list[Point]:
     epoch = 0
     for task in experiment.tasks:
         for stage in stages_of(experiment, task):
-            path = paths.curve(paths.state(experiment.name, seed, task, stage))
-            for line in path.read_text().splitlines() if path.is_file() else ():
-                row = json.loads(line)
+            for row in read_curve(paths.state(experiment.name, seed, task, stage)):
                 for name in sorted(row.keys() - {"fit", "epoch"}):
                     points += list_points(f"learning/{name}", row[name], epoch)
                 epoch += 1

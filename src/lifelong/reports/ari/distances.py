@@ -6,12 +6,12 @@ The supplement's argument for them is checked beside: rows of dif* mix models to
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from lifelong.params import Report, Settings
+from lifelong.pipeline.states import read_curve
 from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
 from lifelong.reports.markdown import machine, table
@@ -62,8 +62,7 @@ def write(settings: Settings, report: Report) -> None:
 
 def _curve(name: str, seed: int, session: int, task: int) -> tuple[list[float], list[float]]:
     """Distance of one task's model and learning rate, epoch by epoch."""
-    text = paths.curve(paths.state(name, seed, session, "learn")).read_text()
-    curve = [json.loads(line) for line in text.splitlines()]
+    curve = read_curve(paths.state(name, seed, session, "learn"))
     return [row[f"distance_{task}"] for row in curve], [row["learning_rate"] for row in curve]
 
 

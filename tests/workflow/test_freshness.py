@@ -1,0 +1,170 @@
+"""Results without Snakemake's records, in disorder of times, of other parameters, in another's place, or damaged."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.project import Project
+
+from lifelong.params import load
+from lifelong.pipeline.freshness import Freshness, settle_times
+from lifelong.pipeline.states import read_curve
+from lifelong.runtime.artifacts import read_record, read_result, read_tensors
+from lifelong.runtime.errors import UserError
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+TARGET = "reports/digits/comparison.md"
+KINDS = ("images", "tasks", "state", "predictions")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("finished"))
+    project.snakemake(TARGET)
+    return project
+
+
+@pytest.fixture
+def copied(finished: Project, tmp_path: Path) -> Project:
+    """Another working copy with the same results, in random order of times, of which Snakemake knows nothing."""
+    project = Project(tmp_path)
+    for name in ("data", "results", "reports"):
+        shutil.copytree(finished.folder / name, tmp_path / name)
+    draw = random.Random(0)
+    for path in results(project):
+        os.utime(path, (time := 1.5e9 + draw.random() * 4e8, time))
+    return project
+
+
+def results(project: Project) -> list[Path]:
+    return [
+        path
+        for root in ("data", "results", "reports")
+        for path in sorted((project.folder / root).rglob("*.*"))
+        if path.is_file()
+    ]
+
+
+def test_copied_results_run_nothing(copied: Project) -> None:
+    before = copied.digests()
+    assert copied.planned(TARGET) == []
+    copied.snakemake(TARGET)
+    assert copied.digests() == before
+
+
+def test_copied_results_of_other_parameters_are_made_again_and_no_others(copied: Project) -> None:
+    copied.edit("params.yaml", "{strength: 5}", "{strength: 6}")
+    planned = copied.planned(TARGET)
+    assert planned and all("split-digits-ewc" in path or "comparison" in path for path in planned)
+    chain = [path for path in planned if path.startswith("results/split-digits-ewc/seed-0/task-")]
+    assert len(chain) == 6  # two tasks of two stages, and the curves of those that train
+    output = copied.run("lifelong", "evaluate", "split-digits-ewc", "--seed", "0", expect=2)
+    assert "was made with other parameters or other code; run snakemake again" in output
+    copied.edit("params.yaml", "{strength: 6}", "{strength: 5}")
+    assert copied.planned(TARGET) == []
+
+
+def test_without_their_inputs_stale_results_are_made_again(copied: Project) -> None:
+    shutil.rmtree(copied.folder / "data")
+    assert copied.planned(TARGET) == []
+    copied.edit("params.yaml", "{strength: 5}", "{strength: 6}")
+    planned = copied.planned(TARGET)
+    assert "data/images/digits.safetensors" in planned
+    assert "results/split-digits-ewc/seed-0/task-0/learn.safetensors" in planned
+
+
+@pytest.mark.parametrize(
+    ("of", "place"),
+    [
+        ("split-digits-ewc/seed-0/task-0/consolidate", "split-digits-ewc/seed-0/task-1/consolidate"),
+        ("split-digits-anpyc/seed-0/task-1/consolidate", "split-digits-ewc/seed-0/task-1/consolidate"),
+        ("split-digits-ewc/seed-0/task-1/learn", "split-digits-ewc/seed-0/task-1/consolidate"),
+    ],
+    ids=["task", "experiment", "stage"],
+)
+def test_a_state_in_anothers_place_is_refused_and_made_again(copied: Project, of: str, place: str) -> None:
+    folder = copied.folder / "results"
+    shutil.copy(folder / f"{of}.safetensors", folder / f"{place}.safetensors")
+    output = copied.run("lifelong", "evaluate", "split-digits-ewc", "--seed", "0", expect=2)
+    assert f"was made as results/{of}.safetensors, not for this place" in output
+    assert f"results/{place}.safetensors" in copied.planned(TARGET)
+
+
+def test_an_edit_of_the_decoding_learns_nothing_again(copied: Project) -> None:
+    copied.edit("src/lifelong/data/catalog.py", "    info = {", "    _ = name\n    info = {")
+    before = copied.digests()
+    copied.snakemake(TARGET)
+    after = copied.digests()
+    assert [path for path in after if after[path] != before[path]] == ["data/images/digits.safetensors"]
+    assert copied.planned(TARGET) == []
+
+
+def test_a_summary_that_says_nothing_is_made_again(copied: Project) -> None:
+    (copied.folder / "results/split-digits-ewc/summary.json").write_text("{}")
+    assert "its seal does not fit; `rm results/" in copied.run("lifelong", "track", "split-digits-ewc", expect=2)
+    assert copied.planned(TARGET)[0] == "reports/digits/comparison.csv"
+    copied.snakemake(TARGET)
+    assert copied.planned(TARGET) == []
+
+
+def test_other_libraries_make_results_again(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lifelong.runtime import provenance
+
+    monkeypatch.chdir(copied.folder)
+    assert settle_times(load(), Path("params.yaml")) == {}
+    monkeypatch.setattr(provenance, "_versions", {**provenance.library_versions(), "torch": "99.0"})
+    stale = settle_times(load(), Path("params.yaml"))
+    assert all("torch" in problem or "was made from" in problem for problem in stale.values())
+    assert len(stale) == sum(Freshness(load()).covers(path.relative_to(copied.folder)) for path in results(copied))
+
+
+def test_a_flipped_byte_is_refused_or_changes_nothing(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 places over all kinds of files, as many of each kind."""
+    monkeypatch.chdir(copied.folder)
+    by_kind: dict[str, list[Path]] = {}
+    for path in results(copied):
+        own = path.relative_to(copied.folder)
+        if own.parts[0] != "reports":
+            kind = own.stem if own.suffix == ".json" else own.suffixes[0] if ".curve" in own.name else own.stem
+            by_kind.setdefault(kind, []).append(own)
+    draw, refused, same = random.Random(1), 0, 0
+    kinds = sorted(by_kind)
+    assert len(kinds) >= 12
+    for number in range(200):
+        path = draw.choice(by_kind[kinds[number % len(kinds)]])
+        whole = path.read_bytes()
+        before = content(path)
+        place = draw.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << draw.randrange(8))]) + whole[place + 1 :])
+        try:
+            after = content(path)
+        except UserError as error:
+            assert str(path) in str(error) and ("rm " in str(error) or "remove it" in str(error))
+            refused += 1
+        else:
+            assert same_content(before, after), f"{path}, byte {place}"
+            same += 1
+        path.write_bytes(whole)
+    assert refused + same == 200 and refused > 150
+
+
+def content(path: Path) -> object:
+    if path.suffix == ".json":
+        return read_result(path), read_record(path)
+    if path.suffix == ".jsonl":
+        return read_curve(path.with_name(path.name.replace(".curve.jsonl", ".safetensors")))
+    arrays, info = read_tensors(path, KINDS)
+    return arrays, info, read_record(path)
+
+
+def same_content(before: object, after: object) -> bool:
+    if isinstance(before, tuple) and isinstance(after, tuple) and isinstance(before[0], dict) and len(before) == 3:
+        arrays = before[0].keys() == after[0].keys() and all(np.array_equal(before[0][k], after[0][k]) for k in before[0])
+        return arrays and before[1:] == after[1:]
+    return before == after
