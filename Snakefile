@@ -16,7 +16,7 @@ from lifelong.params.reports import REPORT_KINDS
 from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
 from lifelong.runtime.errors import UserError
-from lifelong.runtime.supervision import UNDER_SNAKEMAKE, clear_dead_lock, failures
+from lifelong.runtime.supervision import LOOKING, UNDER_SNAKEMAKE, claim_folder, failures, release_folder
 
 
 try:
@@ -27,8 +27,13 @@ except UserError as error:
 STARTED = time.time()
 PARAMS = PARAMS_FILE  # an input of every rule: what is asked for
 if workflow.is_main_process:
-    if clear_dead_lock():
+    looking, at_work = LOOKING.intersection(sys.argv), claim_folder()
+    if at_work and not looking:
+        raise WorkflowError(f"snakemake runs in this folder already ({at_work}); wait until it has ended, or end it")
+    if not at_work:
         print(describe_stale(settle_times(SETTINGS, Path(PARAMS))), file=sys.stderr, end="")
+    if looking:
+        release_folder()
 os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
 
 

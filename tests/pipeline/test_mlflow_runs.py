@@ -14,6 +14,7 @@ from support.tracked_files import (
     WRITERS,
     client,
     history,
+    make_database_and_die,
     make_files,
     make_settings,
     runs,
@@ -92,6 +93,35 @@ def test_what_a_killed_job_left_is_cleared(tracked: Settings) -> None:
     gone = {left[0].info.run_id, *(run.info.run_id for run in before.values())}
     assert not gone & {run.info.run_id for run in found.values()}
     assert paths.tracked("ewc").read_bytes() != receipt
+
+
+def test_what_is_left_of_a_database_half_made_is_in_nobodys_way(untracked: Path) -> None:
+    for name in ("joint", "ewc"):
+        make_files(make_settings().experiment(name))
+    job = PROCESSES.Process(target=make_database_and_die, args=(str(untracked),))
+    job.start()
+    job.join(60)
+    assert job.exitcode == -signal.SIGKILL
+    assert list(untracked.glob(".mlflow.db.*.part")) and not (untracked / "mlflow.db").exists()
+    track_in(str(untracked), "ewc")
+    assert set(runs()) == {"ewc", "ewc seed 0", "ewc seed 1"}
+    assert not list(untracked.glob(".mlflow.db.*.part"))
+
+
+def test_working_copies_leave_each_others_runs_on_a_shared_server_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared/mlflow.db")
+    (tmp_path / "shared").mkdir()
+    for name, strength in (("one", 15.0), ("other", 16.0), ("one", 15.0)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        for experiment in ("joint", "ewc"):
+            make_files(make_settings(strength=strength).experiment(experiment))
+        track_in(str(tmp_path / name), "ewc", strength)
+    store = client(f"{tmp_path}/shared/mlflow.db")
+    found = store.search_runs([store.get_experiment_by_name("lifelong/digits-3").experiment_id])
+    assert sorted(run.data.params["options.strength"] for run in found) == ["15.0"] * 3 + ["16.0"] * 3
 
 
 def test_a_failed_write_leaves_the_old_runs_and_no_half(tracked: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,20 @@ def track_in(folder: str, name: str, strength: float = 15) -> None:
     track(chosen, chosen.experiment(name))
 
 
+def make_database_and_die(folder: str) -> None:
+    """Killed when a new database has its tables, and before a run is written."""
+    from mlflow import MlflowClient
+
+    look = MlflowClient.search_experiments
+
+    def die(self: Any, *args: Any, **kwargs: Any) -> None:
+        look(self, *args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(MlflowClient, "search_experiments", die)  # noqa: B010  # mypy lets no method be assigned
+    track_in(folder, "ewc")
+
+
 def track_and_die(folder: str, strength: float) -> None:
     """Killed when the experiment's run is whole and that of its first seed is about to be."""
     from mlflow import MlflowClient

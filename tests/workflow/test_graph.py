@@ -118,7 +118,9 @@ def test_a_living_snakemake_keeps_its_lock(tmp_path: Path) -> None:
     try:
         eventually(lambda: first.poll() is not None or list((project.folder / ".snakemake/locks").glob("*")))
         assert first.poll() is None
-        assert "LockException" in project.snakemake(TARGET, expect=1)
+        refusal = project.snakemake(TARGET, expect=1)
+        assert f"runs in this folder already (process {first.pid} on " in refusal and "--unlock" not in refusal
+        assert "Job stats" in project.snakemake("--dry-run", TARGET)
         assert first.poll() is None
     finally:
         kill_group(first)

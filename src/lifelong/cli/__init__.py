@@ -18,7 +18,7 @@ from lifelong.cli.stages import STAGES, stage_command
 from lifelong.params import load
 from lifelong.params.methods import shipped_methods, stage_table
 from lifelong.params.schema import PARAMS_FILE
-from lifelong.runtime.errors import UserError
+from lifelong.runtime.errors import UserError, describe_os_error
 from lifelong.runtime.supervision import UNDER_SNAKEMAKE, describe_usage
 
 
@@ -59,6 +59,14 @@ def main() -> None:
             print(describe_usage(), file=sys.stderr)
     except UserError as error:
         print(f"lifelong: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)  # whoever read the output has enough
+    except OSError as error:
+        print(f"lifelong: {describe_os_error(error)}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError:
+        print("lifelong: no memory is left; run fewer jobs at once, or on a machine with more", file=sys.stderr)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

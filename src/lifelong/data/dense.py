@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lifelong.data.folder import Files, locate, open_files, strip_enclosing_folder
+from lifelong.data.folder import Files, check_sha256, locate, open_files, strip_enclosing_folder
 from lifelong.params.datasets import DenseFolder
 from lifelong.runtime.artifacts import write_tensors
 from lifelong.runtime.errors import UserError
@@ -31,6 +31,7 @@ def prepare(name: str, source: DenseFolder, output: Path, raw: Path, search: Seq
         UserError: the directory or tar is missing or lacks a file; it is named.
     """
     path = locate(name, source.path, raw, search)
+    check_sha256(path, source.sha256)
     arrays: dict[str, np.ndarray] = {}
     with open_files(path) as files:
         files = strip_enclosing_folder(files)

@@ -59,7 +59,7 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
     names the file or member that is missing, damaged, misplaced or unsafe.
     """
     path = locate(name, source.path, raw, search)
-    _check_sha256(path, source.sha256)
+    check_sha256(path, source.sha256)
     with open_files(path) as files:
         files = strip_enclosing_folder(files)
         readable_names = _words(path, files.pop(_WORDS, None))
@@ -95,7 +95,8 @@ def locate(name: str, given: str, raw: Path, search: Sequence[Path]) -> Path:
     )
 
 
-def _check_sha256(path: Path, expected: str | None) -> None:
+def check_sha256(path: Path, expected: str | None) -> None:
+    """Refuse a tar that is not the one expected."""
     if expected is None:
         return
     if path.is_dir():

@@ -8,6 +8,8 @@ from pydantic import Discriminator, Field, Tag
 
 from lifelong.params.sections import Count, Fraction, Section, Seed
 
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
 
 class Folder(Section):
     """Images by class, in a directory or tar: `<split>/<class>/<image>` or `<class>/<image>`."""
@@ -17,7 +19,7 @@ class Folder(Section):
     channels: Literal["grey", "colour"] = "colour"
     test_fraction: Fraction | None = None
     split_seed: Seed = 0
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None  # of the tar
 
 
 class DenseFolder(Section):
@@ -30,6 +32,7 @@ class DenseFolder(Section):
     classes: Count  # without the background; other values of an annotation are void
     height: Count  # pixels, to which images and annotations are resized
     width: Count
+    sha256: Sha256 | None = None  # of the tar
 
 
 def _which(value: Any) -> str:

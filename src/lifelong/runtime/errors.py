@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
 class UserError(Exception):
     """Bad input: the message says which file or key, what was found, what was expected, what to do."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space and give the same command again",
+    errno.EDQUOT: "the quota of disk space is used up; free some space and give the same command again",
+    errno.EROFS: "the file system is read-only; mount it for writing or work elsewhere",
+    errno.EACCES: "permission denied; let this user read and write there",
+    errno.EPERM: "not permitted; let this user read and write there",
+    errno.EMFILE: "too many open files; raise the limit (`ulimit -n 4096`) or run fewer jobs at once",
+    errno.ENFILE: "too many open files on this machine; run fewer jobs at once",
+    errno.EIO: "the disk gave an error; look at its health before going on",
+    errno.ENOTDIR: "a part of the path is a file, where a folder is needed; move that file away",
+    errno.EISDIR: "a folder, where a file is needed; move it away",
+    errno.ENAMETOOLONG: "the path is too long; work in a folder nearer to the root",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line of what the operating system refused: file, cause, remedy."""
+    where = error.filename2 or error.filename
+    cause = _REMEDIES.get(error.errno or 0, (error.strerror or str(error)).lower())
+    return f"{where}: {cause}" if where else cause
 
 
 class Diverged(UserError):

@@ -8,12 +8,15 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
 
 UNDER_SNAKEMAKE = "LIFELONG_UNDER_SNAKEMAKE"
 _SPENT = "s of processor time, peak memory"
 _PR_SET_PDEATHSIG = 1
+_PATIENCE = 3.0  # seconds
 _owner: int | None = None
 
 
@@ -41,30 +44,58 @@ def _be_killed_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def clear_dead_lock(folder: Path = Path(".snakemake")) -> bool:
+def claim_folder(folder: Path = Path(".snakemake")) -> str | None:
     """Called while the Snakefile is read: remove the working directory's lock if no living Snakemake holds it.
 
-    Returns whether this Snakemake is the only one here.
+    Returns who is at work here (a process and its machine); none if nobody is.
 
-    Snakemake's lock names no process. So every Snakemake here holds a shared file lock, which the kernel drops when the
-    process ends in whatever way; whoever gets it exclusively is alone, and any lock it finds is a dead one's.
+    Snakemake's lock names no process. So every Snakemake that runs jobs holds a file lock, which the kernel drops when the
+    process ends in whatever way; whoever gets it is alone, and any lock of Snakemake's it finds is a dead one's.
     """
     global _owner
     if _owner is not None:
-        return False
+        return None
     folder.mkdir(exist_ok=True)
     _owner = os.open(folder / "lifelong.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    until = time.monotonic() + _PATIENCE
+    while not _is_locked(_owner):
+        if time.monotonic() > until:
+            return os.read(_owner, 1000).decode() or "another process"
+        time.sleep(0.1)  # one that only looks is done soon
+    os.truncate(_owner, 0)
+    os.write(_owner, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    shutil.rmtree(folder / "locks", ignore_errors=True)
+    for left in folder.glob("lifelong.warm.*"):
+        left.unlink()
+    return None
+
+
+def release_folder() -> None:
+    """Others may run jobs here from now on."""
+    if _owner is not None:
+        fcntl.flock(_owner, fcntl.LOCK_UN)
+
+
+def _is_locked(descriptor: int) -> bool:
     try:
-        fcntl.flock(_owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        alone = False
-    else:
-        alone = True
-        shutil.rmtree(folder / "locks", ignore_errors=True)
-        for socket in folder.glob("lifelong.warm.*"):
-            socket.unlink()
-    fcntl.flock(_owner, fcntl.LOCK_SH)
-    return alone
+        return False
+    return True
+
+
+LOOKING = {
+    *("-n", "--dry-run", "--dryrun", "--unlock", "-l", "--list", "--list-rules", "--lt", "--list-target-rules", "--lint"),
+    *("--dag", "--rulegraph", "--filegraph", "--d3dag", "-S", "--summary", "-D", "--detailed-summary", "--report"),
+}
+"""Options of Snakemake with which it runs nothing, so that another may be running."""
+
+
+def describe_kill(number: int) -> str:
+    """What to make of a job that a signal ended."""
+    name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+    more = "; memory may have run out: run fewer jobs at once, or give its rule more mem_mb" if name == "SIGKILL" else ""
+    return f"lifelong: the job was killed by {name}{more}"
 
 
 def describe_usage() -> str:
@@ -80,7 +111,9 @@ def failures(since: float, folder: Path = Path("logs")) -> str:
     """
     result = []
     for path in sorted(folder.rglob("*.log")):
-        lines = path.read_text(errors="replace").splitlines() if path.stat().st_mtime >= since else []
-        if lines and _SPENT not in lines[-1]:
+        if path.stat().st_mtime < since:
+            continue
+        lines = path.read_text(errors="replace").splitlines() or [describe_kill(signal.SIGKILL)]  # it said nothing
+        if _SPENT not in lines[-1]:
             result.append("\n".join([f"{path}:", *(f"    {line}" for line in lines[-20:])]))
     return "\n".join(result)

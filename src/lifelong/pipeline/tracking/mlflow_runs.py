@@ -6,9 +6,13 @@ written anew before the old run goes, because MLflow appends to a metric's histo
 
 from __future__ import annotations
 
+import getpass
+import glob
+import hashlib
 import math
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import json_digest, write_result
+from lifelong.runtime.artifacts import atomic_path, json_digest, write_result
 from lifelong.runtime.errors import UserError
 
 if TYPE_CHECKING:  # mlflow takes seconds to import
@@ -33,6 +37,7 @@ LOCK_SECONDS = 600
 METRICS_A_BATCH, OTHERS_A_BATCH, CHARACTERS, NOTE_CHARACTERS = 1000, 100, 500, 5000  # what every MLflow server takes
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
+COPY = f"{PREFIX}.copy"
 
 
 @dataclass(frozen=True)
@@ -107,18 +112,21 @@ def _synchronise(uri: str, wanted: Home, owner: str, records: Sequence[Record]) 
     lock = paths.tracked("any").with_name(".lock")
     if database is not None:
         uri, lock = _absolute(uri, database), database.with_name(f"{database.name}.lock")
+    copy = _working_copy(database)
     with _locked(lock):
+        if database is not None:
+            _make_database(database)
         _probe(uri)
         client = MlflowClient(tracking_uri=uri)
         home = _mlflow_experiment(client, wanted, None if database is None else Path("mlartifacts").absolute().as_uri())
-        runs = _runs(client, owner)
+        runs = _runs(client, owner, copy)
         used: list[str] = []
         written = 0
         for record in records:
             parent = {PARENT: used[0]} if used else {}
             run_id = _holding(runs, home, record)
             if run_id is None:
-                run_id = _write(client, home, record, parent)
+                run_id = _write(client, home, record, {**parent, COPY: copy})
                 written += 1
             elif parent and runs[run_id].data.tags.get(PARENT) != used[0]:
                 client.set_tag(run_id, PARENT, used[0])
@@ -138,10 +146,18 @@ def _holding(runs: dict[str, Run], home: str, record: Record) -> str | None:
     return None
 
 
-def _runs(client: MlflowClient, owner: str) -> dict[str, Run]:
+def _working_copy(database: Path | None) -> str:
+    """Whose runs are ours: on a server those of this working copy alone, in a database inside it all there are."""
+    if database is not None and database.is_relative_to(Path.cwd()):
+        return "own"
+    place = f"{getpass.getuser()}@{socket.gethostname()}:{Path.cwd()}"
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
+def _runs(client: MlflowClient, owner: str, copy: str) -> dict[str, Run]:
     """All our runs of an owner, also where an earlier sequence of it put them."""
     homes = [home.experiment_id for home in _pages(client.search_experiments, filter_string=f"name LIKE '{PREFIX}/%'")]
-    mine = f"tags.`{PREFIX}.experiment` = '{owner}'"
+    mine = f"tags.`{PREFIX}.experiment` = '{owner}' and tags.`{COPY}` = '{copy}'"
     return {run.info.run_id: run for run in _pages(client.search_runs, experiment_ids=homes, filter_string=mine)}
 
 
@@ -170,13 +186,13 @@ def _mlflow_experiment(client: MlflowClient, wanted: Home, artifacts: str | None
     return str(result.experiment_id)
 
 
-def _write(client: MlflowClient, home: str, record: Record, parent: dict[str, str]) -> str:
+def _write(client: MlflowClient, home: str, record: Record, more: dict[str, str]) -> str:
     """Write one run and finish it; nothing is left of a run that fails half-way."""
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(time.time() * 1000)
     known_by = {f"{PREFIX}.{key}": record.tags[f"{PREFIX}.{key}"] for key in ("experiment", "level")}
-    tags = {**known_by, f"{PREFIX}.key": record.key, f"{PREFIX}.content": record.content, **parent}
+    tags = {**known_by, f"{PREFIX}.key": record.key, f"{PREFIX}.content": record.content, **more}
     run_id: str = client.create_run(home, start_time=now, tags=tags, run_name=record.name).info.run_id
     try:
         for points in _batches(record.points, METRICS_A_BATCH):
@@ -250,10 +266,26 @@ def _sqlite_file(uri: str) -> Path | None:
 
 
 def _absolute(uri: str, file: Path) -> str:
-    """MLflow keeps a connection for each address, so an address must mean one file whatever the working directory."""
+    """MLflow keeps a connection for each address, so an address must mean one file whatever the working directory.
+
+    An address cannot hold every path; one that it cannot stays relative.
+    """
     from sqlalchemy.engine import make_url
 
-    return make_url(uri).set(database=str(file)).render_as_string(hide_password=False)
+    result = make_url(uri).set(database=str(file)).render_as_string(hide_password=False)
+    return result if make_url(result).database == str(file) and "%" not in str(file) else uri
+
+
+def _make_database(file: Path) -> None:
+    """A new database is made aside: what a killed process leaves of its many tables would stop all that come later."""
+    from mlflow import MlflowClient
+
+    for left in file.parent.glob(f".{glob.escape(file.name)}.*.part*"):
+        left.unlink()
+    if file.exists() and file.stat().st_size:
+        return
+    with atomic_path(file) as aside:
+        MlflowClient(tracking_uri=f"sqlite:///{os.path.relpath(aside)}").search_experiments(max_results=1)
 
 
 def _probe(uri: str) -> None:

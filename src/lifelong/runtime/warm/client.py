@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lifelong.runtime.supervision import UNDER_SNAKEMAKE
+from lifelong.runtime.supervision import UNDER_SNAKEMAKE, describe_kill
 from lifelong.runtime.warm.wire import DIRECTORY, STARTED, Request, receive_status, socket_of
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,7 +45,10 @@ def run_warm(arguments: list[str], entry: str) -> int | None:
 
 def _status(connection: socket.socket) -> int:
     try:
-        return receive_status(connection)
+        status = receive_status(connection)
+        if status > 128 and status - 128 not in _PASSED_ON:
+            print(describe_kill(status - 128), file=sys.stderr)
+        return status
     except OSError:
         print("lifelong: the process that ran this job was killed", file=sys.stderr)
         return 1
