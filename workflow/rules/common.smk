@@ -10,9 +10,15 @@ def depends(kind, *wildcards):
 
 
 def needs(kind):
-    """What a job of this kind asks of the machine."""
+    """What a job of this kind asks of the machine; where it was too little, a second attempt asks for twice as much."""
     job = stages.JOBS[kind]
-    return {"mem_mb": job.memory} | ({"gpu": GPU, "device": DEVICE} if job.device else {})
+
+    def memory(w, attempt):
+        about = w.experiment if kind in ("stage", "evaluate") else None
+        return attempt * stages.needed_memory(SETTINGS, kind, about)
+
+    found = {"mem_mb": memory, "runtime": lambda w, attempt: attempt * job.minutes}
+    return found | ({"gpu": GPU, "device": DEVICE} if job.device else {})
 
 
 def trained_together():

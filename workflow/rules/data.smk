@@ -8,6 +8,8 @@ rule images:
         update(paths.images("{dataset}")),
     params:
         fingerprint=depends("images", "dataset"),
+    resources:
+        **needs("images"),
     log:
         "logs/images/{dataset}.log",
     conda:
@@ -24,6 +26,8 @@ rule tasks:
         update(paths.tasks("{sequence}")),
     params:
         fingerprint=depends("tasks", "sequence"),
+    resources:
+        **needs("tasks"),
     log:
         "logs/tasks/{sequence}.log",
     conda:

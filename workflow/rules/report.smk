@@ -9,6 +9,8 @@ rule summarise:
         update(paths.summary("{experiment}")),
     params:
         fingerprint=depends("summarise", "experiment"),
+    resources:
+        **needs("summarise"),
     log:
         "logs/{experiment}/summarise.log",
     conda:
@@ -36,6 +38,8 @@ for kind, made in REPORT_KINDS.items():
             fingerprint=depends("report", "report"),
         wildcard_constraints:
             report=reports_of_kind(kind),
+        resources:
+            **needs("report"),
         log:
             "logs/reports/{report}.log",
         conda:
@@ -53,6 +57,8 @@ rule track:
         update(paths.tracked("{experiment}")),
     params:
         fingerprint=depends("track", "experiment"),
+    resources:
+        **needs("track"),
     log:
         "logs/{experiment}/track.log",
     conda:

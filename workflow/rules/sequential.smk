@@ -67,6 +67,8 @@ rule choose:
         update(paths.chosen("{experiment}")),
     params:
         fingerprint=depends("choose", "experiment"),
+    resources:
+        **needs("choose"),
     log:
         "logs/{experiment}/choose.log",
     conda:

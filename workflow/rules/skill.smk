@@ -112,6 +112,8 @@ for collective, wanted in SETTINGS.skill.collectives.items():
         params:
             collective=collective,
             fingerprint=stages.job_fingerprint(SETTINGS, "pack", collective),
+        resources:
+            **needs("pack"),
         log:
             f"logs/skill/{collective}/seed-{{seed}}/task-{{task}}/pack.log",
         conda:
@@ -157,6 +159,8 @@ rule skill_receive:
         update(paths.bank("{collective}", "{seed}", "{agents}", "{agent}")),
     params:
         fingerprint=depends("receive", "collective"),
+    resources:
+        **needs("receive"),
     log:
         "logs/skill/{collective}/seed-{seed}/agents-{agents}/agent-{agent}.log",
     conda:
@@ -196,6 +200,8 @@ rule skill_track:
         update(paths.tracked_collective("{collective}")),
     params:
         fingerprint=depends("track-collective", "collective"),
+    resources:
+        **needs("track-collective"),
     log:
         "logs/skill/{collective}/track.log",
     conda:

@@ -17,6 +17,7 @@ from lifelong.networks.gates import FixedGate, GateTable
 from lifelong.params.methods import Heads
 
 BATCH = 1000
+DIFFERENCES = 1 << 22  # between features and means, held at once
 
 
 @torch.no_grad()
@@ -37,27 +38,37 @@ def features(network: Network, split: Split) -> Tensor:
 def prototype_logits(network: Network, split: Split, means: Tensor) -> Tensor:
     """Minus the squared distance of each image's features, brought to length 1, to each class's mean [n, classes]."""
     unit = torch.nn.functional.normalize(features(network, split), dim=1)
-    return -(unit[:, None] - means).square().sum(2)
+    rows = max(1, DIFFERENCES // means.numel())
+    return torch.cat([-(part[:, None] - means).square().sum(2) for part in unit.split(rows)])
 
 
 def gated_logits(
-    network: Network, split: Split, heads: Heads, gates: GateTable | None, task: int, classes: Classes
+    network: Network, split: Split, heads: Heads, gates: GateTable | None, task: int, classes: Classes, seen: int
 ) -> Tensor:
     """`logits`, each task's outputs behind that task's gates; those of one shared head behind the gates of `task`.
 
     So task-incremental answers use the gates of the task that is told, and class-incremental ones compare outputs that
-    each stand behind their own. Without gates it is `logits`.
+    each stand behind their own. Of per-task heads only those that can answer are asked: of `task` and, if it is among them,
+    of the first `seen` tasks; the others are minus infinity. Without gates it is `logits`.
     """
     if gates is None:
         return logits(network, split)
-    asked = [task] if heads == "shared" else range(len(gates["hidden.0"]))
-    outputs = []
-    for one in asked:
-        network.gate = FixedGate(gates, one)
-        own = slice(None) if heads == "shared" else classes.span(one)
-        outputs.append(logits(network, split)[:, own])
+    if heads == "shared":
+        return _behind(network, split, gates, task)
+    known = len(gates["hidden.0"])
+    compared = max(task + 1, seen) if heads == "all-classes" else seen if task < seen else 0
+    outputs = torch.full((len(split), classes.offset(known)), -torch.inf)
+    for one in sorted({task, *range(compared)}):
+        outputs[:, classes.span(one)] = _behind(network, split, gates, one)[:, classes.span(one)]
+    return outputs
+
+
+def _behind(network: Network, split: Split, gates: GateTable, task: int) -> Tensor:
+    """`logits` behind a task's gates."""
+    network.gate = FixedGate(gates, task)
+    result = logits(network, split)
     network.gate = None
-    return torch.cat(outputs, dim=1)
+    return result
 
 
 def task_answers(all_logits: Tensor, heads: Heads, task: int, classes: Classes) -> Tensor:

@@ -180,8 +180,9 @@ class Asked:
         if self.experiment.method.network_of and not left.untrained:
             within_task = task_answers(logits(self._network_of(left, j), data), heads, j, classes)
             return {"task_incremental": (within_task, data.targets)}
-        all_logits = self._logits(left.network, left, data, j)
-        task_logits = self._logits(left.adapted[j], left, data, j) if j in left.adapted else all_logits
+        seen = 0 if left.untrained else i + 1
+        all_logits = self._logits(left.network, left, data, j, seen)
+        task_logits = self._logits(left.adapted[j], left, data, j, seen) if j in left.adapted else all_logits
         within_task = task_answers(task_logits, heads, j, classes)
         result = {"task_incremental": (within_task, data.targets)}
         by_class = class_answers(all_logits, heads, i + 1, classes) if j <= i else None
@@ -199,11 +200,11 @@ class Asked:
         result: Network = getattr(importlib.import_module(module), name)(setup, self.experiment.options, left.state, task)
         return result
 
-    def _logits(self, weights: Mapping[str, Tensor], left: Left, data: Split, task: int) -> Tensor:
+    def _logits(self, weights: Mapping[str, Tensor], left: Left, data: Split, task: int, seen: int) -> Tensor:
         self.network.load_state_dict(weights)
         if left.prototypes is not None:
             return prototype_logits(self.network, data, left.prototypes)
-        return gated_logits(self.network, data, self.experiment.heads, left.gates, task, self.classes)
+        return gated_logits(self.network, data, self.experiment.heads, left.gates, task, self.classes, seen)
 
 
 def _share(answers: tuple[Tensor, Tensor]) -> float:

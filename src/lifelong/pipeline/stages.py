@@ -11,7 +11,15 @@ from typing import Any
 
 from lifelong.params import Experiment, Report, Settings
 from lifelong.params.datasets import DenseFolder
-from lifelong.params.networks import network_module
+from lifelong.params.networks import (
+    AttentionResNet18Network,
+    DenseConvNetwork,
+    MlpNetwork,
+    PreActResNetNetwork,
+    PretrainedNetwork,
+    ResolvedNetwork,
+    network_module,
+)
 from lifelong.params.reports import sources
 from lifelong.pipeline.fingerprints import fingerprint
 from lifelong.pipeline.tracking.mlflow_runs import public_uri
@@ -27,13 +35,15 @@ class JobKind:
 
     Attributes:
         parts: (settings, names of what it is about) -> what its outcome depends on.
-        memory: MiB.
+        memory: MiB, measured; what an experiment's network and tasks need comes on top (`needed_memory`).
         device: whether it computes on the device that is asked for.
+        minutes: what no job of the kind should exceed.
     """
 
     parts: Callable[..., Parts]
-    memory: int = 500
+    memory: int = 700
     device: bool = False
+    minutes: int = 10
 
 
 def job_fingerprint(settings: Settings, kind: str, *names: str) -> str:
@@ -144,27 +154,55 @@ def _tracking(settings: Settings, name: str) -> Parts:
     return about, ["lifelong.pipeline.tracking.collectives:track_collective"]
 
 
+def needed_memory(settings: Settings, kind: str, experiment: str | None = None) -> int:
+    """MiB that a job of the kind needs, about this experiment."""
+    result = JOBS[kind].memory
+    if experiment is None:
+        return result
+    asked = settings.experiment(experiment)
+    tasks = asked.count if asked.method.joint or kind == "evaluate" else 1
+    return result + 110 * tasks + _network_memory(asked.network)
+
+
+def _network_memory(network: ResolvedNetwork) -> int:
+    """MiB for activations and gradients of a batch beside what a perceptron needs."""
+    match network:
+        case AttentionResNet18Network():
+            return 12 * sum(network.widths)
+        case PreActResNetNetwork():
+            return 700 + 30 * network.width
+        case PretrainedNetwork():
+            return 0 if network.frozen else 3000
+        case DenseConvNetwork():
+            return 1500
+        case MlpNetwork():
+            return 0
+        case _:
+            return 800
+
+
 JOBS: dict[str, JobKind] = {
-    "images": JobKind(_images),
+    "images": JobKind(_images, 1000),
     "tasks": JobKind(lambda s, name: (s.sequence_parameters(name), ["lifelong.data.sequences:build"])),
-    "stage": JobKind(lambda s, name, stage: stage_parts(s.experiment(name), stage), 1500, True),
-    "evaluate": JobKind(lambda s, name: scores_parts(s.experiment(name)), 1500, True),
+    "stage": JobKind(lambda s, name, stage: stage_parts(s.experiment(name), stage), 700, True, 480),
+    "evaluate": JobKind(lambda s, name: scores_parts(s.experiment(name)), 700, True, 60),
     "choose": JobKind(
         lambda s, name: ({"grid": s.experiment(name).parameters()["grid"]}, ["lifelong.pipeline.choose:choose"])
     ),
     "summarise": JobKind(lambda s, name: summary_parts(s.experiment(name))),
-    "report": JobKind(lambda s, name: report_parts(s.report(name))),
+    "report": JobKind(lambda s, name: report_parts(s.report(name)), 1500),
     "track": JobKind(
-        lambda s, name: ({"uri": public_uri(s.tracked_at())}, ["lifelong.pipeline.tracking.experiments:track"])
+        lambda s, name: ({"uri": public_uri(s.tracked_at())}, ["lifelong.pipeline.tracking.experiments:track"]),
+        1000,
     ),
-    "features": JobKind(_features, 3000, True),
-    "teach": JobKind(_teaching, 2000),
-    "teach-biased": JobKind(_of_head("teach_biased"), 3000, True),
-    "judge-biased": JobKind(_of_head("judge_biased"), 3000, True),
-    "head2toe": JobKind(_head2toe, 3000),
+    "features": JobKind(_features, 3000, True, 120),
+    "teach": JobKind(_teaching, 2000, minutes=60),
+    "teach-biased": JobKind(_of_head("teach_biased"), 3000, True, 480),
+    "judge-biased": JobKind(_of_head("judge_biased"), 3000, True, 60),
+    "head2toe": JobKind(_head2toe, 3000, minutes=120),
     "pack": JobKind(_packing),
     "receive": JobKind(_of_collective("methods.skill.share:receive")),
-    "route": JobKind(_of_collective("methods.skill.evaluate:evaluate"), 4000),
-    "reuse": JobKind(_of_collective("methods.skill.reuse:reuse", "reuse"), 3000),
-    "track-collective": JobKind(_tracking),
+    "route": JobKind(_of_collective("methods.skill.evaluate:evaluate"), 4000, minutes=120),
+    "reuse": JobKind(_of_collective("methods.skill.reuse:reuse", "reuse"), 3000, minutes=120),
+    "track-collective": JobKind(_tracking, 1000),
 }
