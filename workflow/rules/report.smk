@@ -1,4 +1,4 @@
-# From scores to summaries, tables and MLflow.
+# From scores to summaries, to the tables that a section keeps, to reports and to MLflow.
 
 
 rule summarise:
@@ -14,6 +14,51 @@ rule summarise:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong summarise {wildcards.experiment} --planned {params.fingerprint} > {log} 2>&1"
+
+
+for kind, made in REPORT_KINDS.items():
+    if not made.measures:
+        continue
+
+    rule:
+        name:
+            f"measure_{kind.replace('-', '_')}"
+        input:
+            lambda w: report_evidence(w.report),
+        output:
+            [paths.measured("{report}", suffix) for suffix in ("csv", "safetensors")[: 1 + made.evidence]],
+        params:
+            fingerprint=depends("measure", "report"),
+        resources:
+            **needs("measure"),
+        wildcard_constraints:
+            report=reports_of_kind(kind),
+        log:
+            "logs/measured/{report}.log",
+        conda:
+            "../envs/lifelong.yaml"
+        shell:
+            "exec lifelong measure {wildcards.report} --planned {params.fingerprint} > {log} 2>&1"
+
+
+for section in SETTINGS.sections():
+
+    rule:
+        name:
+            f"collect_{section.replace('-', '_')}"
+        input:
+            section_evidence(section),
+        output:
+            kept_files(section),
+        params:
+            section=section,
+            fingerprint=stages.job_fingerprint(SETTINGS, "collect", section),
+        log:
+            f"logs/collected/{section}.log",
+        conda:
+            "../envs/lifelong.yaml"
+        shell:
+            "exec lifelong collect {params.section} --planned {params.fingerprint} > {log} 2>&1"
 
 
 for kind, made in REPORT_KINDS.items():

@@ -24,15 +24,19 @@ def planned(kind: str, *arguments: str) -> Callable[[Callable[..., None]], Calla
         @click.option("--planned", "plan", hidden=True, help="The fingerprint that the job was planned with.")
         @functools.wraps(function)
         def command(settings: Settings, plan: str | None, **values: Any) -> None:
-            names = [values.get(name, name) for name in arguments]
-            if plan is not None and plan != job_fingerprint(settings, kind, *names):
-                about = " ".join(names)
-                raise UserError(
-                    f"{kind} {about}: the parameters or the code have changed since Snakemake planned this job, so it would "
-                    f"mix old and new; nothing was done: run snakemake again"
-                )
+            if plan is not None:
+                check_plan(settings, plan, kind, *(values.get(name, name) for name in arguments))
             function(settings, **values)
 
         return command
 
     return decorate
+
+
+def check_plan(settings: Settings, plan: str, kind: str, *names: str) -> None:
+    """Refuse a job that was planned with another fingerprint."""
+    if plan != job_fingerprint(settings, kind, *names):
+        raise UserError(
+            f"{kind} {' '.join(names)}: the parameters or the code have changed since Snakemake planned this job, so it "
+            f"would mix old and new; nothing was done: run snakemake again"
+        )

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.skill.measures import measures
 from lifelong.params import Report, Settings
 from lifelong.params.reports import CollectiveOptions
-from lifelong.params.skill import Collective, Skill
+from lifelong.params.skill import Collective
 from lifelong.pipeline.graph import biased_heads
 from lifelong.reports import head2toe
 from lifelong.reports.collective_figures import draw
-from lifelong.reports.markdown import machine, orderings_table, table
+from lifelong.reports.markdown import orderings_table, table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, write_json, write_text
 
@@ -42,14 +44,25 @@ METRICS = {
 }
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write reports/<name>.md, .csv, .json and .png from the scores and banks of the collective."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Sizes of packets, agreement of banks, seconds of the longest of x agents, and what Head2Toe adds."""
     assert isinstance(report.options, CollectiveOptions)
     name = report.options.collective
     collective = settings.skill.collective(name)
-    scores = [read_json(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
-    tasks = scores[0]["tasks"]
-    result = {variant: [measures(one["variants"][variant]) for one in scores] for variant in collective.variants}
+    tasks = len(settings.skill.tasks(collective.sequence))
+    counted = [*_sizes(name, collective), *_longest(name, collective, tasks)]
+    result = [Quantity(report.name, row, name, None, x, None, metric, value, n=0) for row, metric, x, value in counted]
+    return result + head2toe.measure(report.name, name, collective, tasks)
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write reports/<name>.md, .csv, .json and .png."""
+    assert isinstance(report.options, CollectiveOptions)
+    name = report.options.collective
+    collective = settings.skill.collective(name)
+    tasks = [entry.name for entry in settings.skill.tasks(collective.sequence)]
+    result = {variant: measure_variant(results, f"{name}/{variant}") for variant in collective.variants}
+    measured = results.quantities(report)
     rows = [
         {"variant": variant, "metric": metric, **_spread([one[metric] for one in measured])}
         for variant, measured in result.items()
@@ -68,15 +81,26 @@ def write(settings: Settings, report: Report) -> None:
         *_trend(curves),
         *_claims(rows),
         "## What is shared\n",
-        *_shared(settings.skill, name, collective),
+        *_shared(measured, collective),
         "## Each task\n",
         _each_task(tasks, curves),
-        *head2toe.section(name, collective, tasks),
+        *head2toe.section(measured, collective, tasks),
         "## Agents in parallel\n",
-        _speed_up(name, collective, len(tasks)),
-        f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",
+        _speed_up(measured),
+        f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
     write_text(paths.report(report.name, "md"), "\n".join(parts))
+
+
+def measure_variant(results: Results, name: str) -> list[dict[str, Any]]:
+    """What the scores of one variant (`<collective>/<variant>`) come to, by seed."""
+    final, mapper, oracle = (
+        results.matrices(name, protocol) for protocol in ("class_incremental", "task_prediction_1", "task_incremental")
+    )
+    return [
+        measures({"final": final[seed], "mapper": mapper[seed], "oracle": oracle[seed][-1].tolist()})
+        for seed in sorted(final)
+    ]
 
 
 _CURVES = ("first_curve", "mapper_curve", "final_curve", "normalised_matrix", "mapper_tasks", "oracle_tasks", "final_tasks")
@@ -135,28 +159,41 @@ def _trend(curves: dict[str, Any]) -> list[str]:
     return ["Line through the mapper's accuracy (Fig. 6):\n", table(["Variant", "Accuracy", "Zero at T"], body)]
 
 
-def _shared(skill: Skill, name: str, collective: Collective) -> list[str]:
-    """Sizes of packets, and whether every agent's bank is the same."""
+Counted = tuple[str, str, float | None, float]
+"""Row, metric, x and value."""
+
+
+def _sizes(name: str, collective: Collective) -> list[Counted]:
+    """Packets and their mean size, of seed 0; how many banks agree with the first of their seed, and what was refused."""
     first = read_json(paths.bank(name, 0, collective.agents[0], 0))
-    sizes = [
-        [variant, str(len(held["bytes"])), f"{np.mean(list(held['bytes'].values())) / 1e3:.1f}"]
-        for variant, held in first["variants"].items()
-    ]
-    agree, refused, banks = True, 0, 0
+    counted: list[Counted] = []
+    for variant, held in first["variants"].items():
+        counted += [(variant, "packets", None, len(held["bytes"]))]
+        counted += [(variant, "bytes", None, float(np.mean(list(held["bytes"].values()))))]
+    agree, refused, banks = 0, 0, 0
     for seed in range(collective.seeds):
         one = read_json(paths.bank(name, seed, collective.agents[0], 0))["variants"]
         for agents in collective.agents:
             for agent in range(agents):
                 held = read_json(paths.bank(name, seed, agents, agent))["variants"]
-                agree &= all(held[v]["sha256"] == one[v]["sha256"] for v in one)
+                agree += sum(held[v]["sha256"] == one[v]["sha256"] for v in one)
                 refused += sum(len(h["refused"]) for h in held.values())
                 banks += len(held)
+    total = {"banks": banks, "agree": agree, "refused": refused}
+    return [*counted, *(("banks", metric, None, float(number)) for metric, number in total.items())]
+
+
+def _shared(measured: list[Quantity], collective: Collective) -> list[str]:
+    """Sizes of packets, and whether every agent's bank is the same."""
+    at = {(one.row, one.metric): one.value or 0.0 for one in measured}
+    sizes = [[v, f"{at[v, 'packets']:.0f}", f"{at[v, 'bytes'] / 1e3:.1f}"] for v in collective.variants]
     numbers = ", ".join(map(str, collective.agents))
-    told = "all the same for a seed and variant" if agree else "NOT all the same"
+    banks, agree = at["banks", "banks"], at["banks", "agree"]
+    told = "all the same for a seed and variant" if agree == banks else "NOT all the same"
     return [
         table(["Variant", "Packets", "KB a packet, mean"], sizes),
         "Printed, for 2048 features and 49.34 classes a task: GMMC 813 KB, with biases 883; MAHA 1740, with biases 1810.\n",
-        f"Banks of N = {numbers} agents: {banks} compared, {told}; {refused} packets refused.\n",
+        f"Banks of N = {numbers} agents: {banks:.0f} compared, {told}; {at['banks', 'refused']:.0f} packets refused.\n",
     ]
 
 
@@ -170,18 +207,22 @@ def _each_task(tasks: list[str], curves: dict[str, Any]) -> str:
     return table(header, body)
 
 
-def _speed_up(name: str, collective: Collective, tasks: int) -> str:
-    """Time of one agent over the longest of N agents, from the seconds each task took; mailing is left out."""
+def _longest(name: str, collective: Collective, tasks: int) -> list[Counted]:
+    """Seconds of the longest of N agents (x), from the seconds each task took with seed 0; mailing is left out."""
     seconds = np.zeros(tasks)
     for task in range(tasks):
         seconds[task] = sum(read_json(paths.taught_times(name, 0, task))["seconds"].values())
         for head in biased_heads(collective):
             seconds[task] += read_json(paths.biased_times(name, 0, task, head))["seconds"]
-    body = []
-    for agents in sorted({*collective.agents, *(n for n in (1, 2, 5, 10, tasks) if n <= tasks)}):
-        longest = max(seconds[agent::agents].sum() for agent in range(agents))
-        speed = seconds.sum() / longest
-        body.append([str(agents), f"{longest:.1f}", f"{speed:.2f}", f"{speed / agents:.3f}"])
+    numbers = sorted({*collective.agents, *(n for n in (1, 2, 5, 10, tasks) if n <= tasks)})
+    return [("agents", "seconds", n, float(max(seconds[agent::n].sum() for agent in range(n)))) for n in numbers]
+
+
+def _speed_up(measured: list[Quantity]) -> str:
+    """Time of one agent over the longest of N agents."""
+    longest = {int(one.x or 0): one.value or 0.0 for one in measured if one.metric == "seconds"}
+    speeds = {agents: longest[1] / seconds for agents, seconds in longest.items()}
+    body = [[f"{n}", f"{longest[n]:.1f}", f"{speed:.2f}", f"{speed / n:.3f}"] for n, speed in speeds.items()]
     text = "Simulated from the seconds that each task's heads and anchors took here, task t at agent t mod N:\n\n"
     return text + table(["N", "Longest agent, s", "Speed-up", "of N"], body)
 

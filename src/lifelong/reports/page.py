@@ -40,6 +40,7 @@ from lifelong.reports.figures.paired import decided, interval
 from lifelong.reports.figures.publish import findings_table
 from lifelong.reports.markdown import orderings_table, table
 from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, write_text
 from lifelong.runtime.errors import UserError, did_you_mean
@@ -245,7 +246,7 @@ class Numbers:
         return printed + [(claim["verdict"], False) for claim in self._claims(report)]
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write reports/<section>/<name>.md.
 
     Raises:

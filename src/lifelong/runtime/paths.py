@@ -116,3 +116,24 @@ def reused(name: str, seed: int | str) -> Path:
 
 def collective_predictions(name: str, seed: int | str) -> Path:
     return collective(name, seed) / "predictions.safetensors"
+
+
+def section(name: str, file: str) -> Path:
+    """A file that a section keeps: results.csv, quantities.csv, imported.csv, provenance.json."""
+    return Path("reports") / name / file
+
+
+def evidence(report: str) -> Path:
+    """Images that a report shows; its name is `<section>/<report>`."""
+    folder, _, name = report.partition("/")
+    return Path("reports") / folder / "evidence" / f"{name}.safetensors"
+
+
+def logs(name: str) -> Path:
+    """Where the jobs of an experiment say what they took."""
+    return Path("logs") / name
+
+
+def measured(report: str, suffix: str) -> Path:
+    """What a report measured itself, before its section collects it."""
+    return RESULTS / "measured" / f"{report}.{suffix}"

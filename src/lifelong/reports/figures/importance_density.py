@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.anpyc import AnpycOptions
 from lifelong.methods.anpyc.importance import entropy_importance
 from lifelong.params import Experiment, Report, Settings
@@ -15,11 +16,12 @@ from lifelong.params.reports import DensityOptions
 from lifelong.pipeline.choose import apply_choice
 from lifelong.pipeline.graph import final_state
 from lifelong.pipeline.inputs import Inputs
-from lifelong.reports.cells import Cell, cell_over_seeds, of
+from lifelong.reports.cells import Cell, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import Results, quantity_cells
 from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors
@@ -51,33 +53,34 @@ N25); Fisher's is taken. *Reproduced*: within twice our deviation; *trend only*:
 same pruning (MAS itself: of MAS under the other), by more than the larger deviation; *contradicted*: neither."""
 
 
-def write(settings: Settings, report: Report) -> None:
-    options = report.options
-    assert isinstance(options, DensityOptions)
-    cells: list[Cell] = []
-    curves: list[Cell] = []
-    middles = (np.arange(BINS) + 0.5) / BINS
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """The shape of each measure's importances and their density in every bin, by seed."""
+    result = []
     for label, name in report.single().items():
         experiment = apply_choice(settings.experiment(name))
-        by_seed = [importances(experiment, seed) for seed in experiment.seeds]
-        for measure in MEASURES:
-            row = _row(measure, label)
-            scaled = [
-                normalise_values(result[measure], f"{name}, seed {seed}, {measure}")
-                for seed, result in _named(experiment, by_seed)
-            ]
-            shapes = [shape(values) for values in scaled]
-            cells += _over_seeds(row, shapes, name)
-            densities = np.array([np.histogram(values, BINS, (0, 1), density=True)[0] for values in scaled])
-            at = zip(middles, densities.T, strict=True)
-            found_cells = [cell_over_seeds(row, "density", list(values), float(middle), name) for middle, values in at]
-            curves += [cell for cell in found_cells if cell is not None]
-    cells = _beside_printed(cells, list(report.experiments), printed_table(options.printed) if options.printed else {})
+        for seed in experiment.seeds:
+            for kind, values in importances(experiment, seed).items():
+                scaled = normalise_values(values, f"{name}, seed {seed}, {kind}")
+                heights = np.histogram(scaled, BINS, (0, 1), density=True)[0]
+                measured: list[tuple[str, float | None, float]] = [(m, None, v) for m, v in shape(scaled).items()]
+                measured += [("density", (bin + 0.5) / BINS, float(height)) for bin, height in enumerate(heights)]
+                row = _row(kind, label)
+                result += [Quantity(report.name, row, name, seed, x, None, metric, v) for metric, x, v in measured]
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    options = report.options
+    assert isinstance(options, DensityOptions)
+    measured = quantity_cells(results.quantities(report))
+    curves = [cell for cell in measured if cell.metric == "density"]
+    shapes = [cell for cell in measured if cell.metric != "density"]
+    cells = _beside_printed(shapes, list(report.experiments), printed_table(options.printed) if options.printed else {})
     _draw(report, cells, curves)
     header = ["Importance", *(QUANTITIES[metric].axis for metric in SHAPE)]
-    rows = [_row(measure, label) for measure in MEASURES for label in report.experiments]
+    rows = [_row(kind, label) for kind in MEASURES for label in report.experiments]
     body = [[row, *(_shown(of(cells, row, metric)[0]) for metric in SHAPE)] for row in rows]
-    publish(report, cells, table(header, body), NOTES, _printed_section(cells), curves)
+    publish(report, results, cells, table(header, body), NOTES, _printed_section(cells), curves)
 
 
 def importances(experiment: Experiment, seed: int) -> dict[str, np.ndarray]:
@@ -128,15 +131,6 @@ def shape(values: np.ndarray) -> dict[str, float]:
 
 def _row(measure: str, label: str) -> str:
     return f"{measure} ({label})"
-
-
-def _named(experiment: Experiment, by_seed: Sequence[dict[str, np.ndarray]]) -> list[tuple[int, dict[str, np.ndarray]]]:
-    return list(zip(experiment.seeds, by_seed, strict=True))
-
-
-def _over_seeds(row: str, shapes: Sequence[Mapping[str, float]], name: str) -> list[Cell]:
-    result = [cell_over_seeds(row, metric, [one[metric] for one in shapes], experiment=name) for metric in SHAPE]
-    return [cell for cell in result if cell is not None]
 
 
 def _beside_printed(cells: list[Cell], labels: Sequence[str], printed: Mapping[tuple[str, str], Printed]) -> list[Cell]:

@@ -9,7 +9,8 @@ from lifelong.params import Report
 from lifelong.params.reports import FigureOptions
 from lifelong.reports.cells import Cell, write_cells
 from lifelong.reports.claims import Finding, judge, read_claims
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json, write_text
 
@@ -23,6 +24,7 @@ same seeds are judged by their 95 % interval, which must not hold 0."""
 
 def publish(
     report: Report,
+    results: Results,
     cells: Sequence[Cell],
     shown_table: str,
     notes: str,
@@ -47,7 +49,7 @@ def publish(
         parts.append(f"## What the paper says of it\n\n{findings_table(findings)}\n{VERDICTS}\n")
     seeds = sorted({cell.n for cell in cells if cell.n})
     of_seeds = f"Seeds a value: {', '.join(map(str, seeds))}. " if seeds else ""
-    parts.append(f"## How these were made\n\n{notes}\n\n{of_seeds}Data: [{data}]({data}). Machine: {machine()}.\n")
+    parts.append(f"## How these were made\n\n{notes}\n\n{of_seeds}Data: [{data}]({data}). {results.made_by(report)}")
     if report.experiments:
         body = [[label, ", ".join(names)] for label, names in report.experiments.items()]
         parts.append(table(["Label", "Experiments in params.yaml"], body))

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.evaluation.metrics import all_metrics
 from lifelong.params import Report, Settings
 from lifelong.params.split2meta_reports import MatchedOptions, MatchedPart
 from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_json, write_text
+from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 NOTES = """\
@@ -31,10 +31,10 @@ Point = tuple[float, float]
 """BWT and ACC of one seed, in percent."""
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write the curves, what they say at equal forgetting, and the comparisons one by one."""
     assert isinstance(report.options, MatchedOptions)
-    points = {label: _points(settings, name) for label, name in report.single().items()}
+    points = {label: _points(results, name) for label, name in report.single().items()}
     parts = [f"# {report.title}\n\n![ACC over BWT]({report.name.rpartition('/')[2]}.png)\n"]
     lines: list[dict[str, Any]] = []
     of_seeds: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def write(settings: Settings, report: Report) -> None:
         parts.append(text)
         lines += result
         of_seeds += seen
-    parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
+    parts.append(f"## How these were made\n\n{NOTES}\n{results.made_by(report)}")
     parts.append(table(["Label", "Experiment in params.yaml"], [[a, b] for a, b in report.single().items()]))
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines + of_seeds, ".4f")
     _draw(report, points)
@@ -74,15 +74,11 @@ def judged(differences: list[float]) -> str:
     return "ahead" if mean > 0 else "behind"
 
 
-def _points(settings: Settings, name: str) -> dict[int, Point]:
-    """Seed -> point."""
-    result = {}
-    for seed in settings.experiment(name).seeds:
-        metrics = all_metrics(read_json(paths.scores(name, seed))["test"]["task_incremental"], None, None)
-        bwt, acc = metrics["bwt"], metrics["acc"]
-        assert bwt is not None and acc is not None
-        result[seed] = (100 * bwt, 100 * acc)
-    return result
+def _points(results: Results, name: str) -> dict[int, Point]:
+    """Seed -> point, of seeds that did not diverge."""
+    bwts, accs = results.by_seed(name, "bwt"), results.by_seed(name, "acc")
+    pairs = {seed: (bwt, accs[seed]) for seed, bwt in bwts.items()}
+    return {seed: (bwt, acc) for seed, (bwt, acc) in pairs.items() if bwt is not None and acc is not None}
 
 
 def _check(report: Report, part: MatchedPart) -> None:
