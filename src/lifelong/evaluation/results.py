@@ -77,11 +77,12 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Imported:
-    """A metric of an experiment over n seeds, in percent or points; without a mean where a seed diverged."""
+    """A metric of an experiment, in percent or points: of one seed, or over n of them; no mean where a seed diverged."""
 
     experiment: Text
     protocol: Text
     metric: Text
+    seed: Whole
     after_task: Whole
     mean: Number
     deviation: Number

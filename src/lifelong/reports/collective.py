@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill import Collective
 from lifelong.pipeline.graph import biased_heads
 from lifelong.reports import head2toe
+from lifelong.reports.claims import Finding, describe, find_findings
 from lifelong.reports.collective_figures import draw
-from lifelong.reports.markdown import orderings_table, table
+from lifelong.reports.figures.publish import VERDICTS, findings_table
+from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, write_json, write_text
@@ -27,13 +30,6 @@ head says. Accuracies are means over tasks without weights, in percent of the te
 seeds. *Oracle*: the task is told. *Normalised*: accuracy after the last task over that just after the task was learnt, mean
 over tasks. The head's epoch is chosen on the validation split. Sizes are those of the tensors of a packet.
 """
-
-CLAIMS = {
-    "MAHA maps tasks better than GMMC": ("mapper", "MAHA", "GMMC", "87.1 against 84.94 % after 102 tasks"),
-    "Biases raise accuracy with GMMC": ("final", "BB-GMMC", "GMMC", "70.58 against 67.43 %"),
-    "Biases raise accuracy with MAHA": ("final", "BB-MAHA", "MAHA", "72.1 against 68.87 %"),
-    "Biases raise accuracy when the task is told": ("oracle", "BB-MAHA", "MAHA", "Fig. 7"),
-}
 
 METRICS = {
     "final": "Accuracy",
@@ -63,6 +59,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     tasks = [entry.name for entry in settings.skill.tasks(collective.sequence)]
     result = {variant: measure_variant(results, f"{name}/{variant}") for variant in collective.variants}
     measured = results.quantities(report)
+    findings = [one for one in find_findings(results) if one.report == report.name]
     rows = [
         {"variant": variant, "metric": metric, **_spread([one[metric] for one in measured])}
         for variant, measured in result.items()
@@ -71,7 +68,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     curves = {v: {k: np.mean([one[k] for one in measured], 0) for k in _CURVES} for v, measured in result.items()}
     write_text(paths.report(report.name, "csv"), _csv(tasks, curves))
     by_seed = {v: {metric: [float(one[metric]) for one in measured] for metric in METRICS} for v, measured in result.items()}
-    write_json(paths.report(report.name, "json"), {"variants": by_seed, "orderings": _orderings(rows)})
+    write_json(paths.report(report.name, "json"), {"variants": by_seed, "claims": [describe(one) for one in findings]})
     draw(paths.report(report.name, "png"), report.title, tasks, curves)
     parts = [
         f"# {report.title}\n",
@@ -79,7 +76,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         _accuracies(collective, rows),
         f"![curves]({paths.report(report.name, 'png').name})\n",
         *_trend(curves),
-        *_claims(rows),
+        *claims(findings),
         "## What is shared\n",
         *_shared(measured, collective),
         "## Each task\n",
@@ -121,31 +118,12 @@ def _shown(row: dict[str, Any]) -> str:
     return f"{row['mean']:.2f}" + ("" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.2f}")
 
 
-def _orderings(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The paper's orderings on our tasks: held when the difference exceeds the larger deviation over the seeds."""
-    cells = {(row["variant"], row["metric"]): row for row in rows}
-    result = []
-    for claim, (metric, better, worse, printed) in CLAIMS.items():
-        if (better, metric) not in cells or (worse, metric) not in cells:
-            continue
-        high, low = cells[better, metric], cells[worse, metric]
-        difference = high["mean"] - low["mean"]
-        noise = max(high["deviation"], low["deviation"])
-        if np.isnan(noise):
-            verdict = "one seed: not judged"
-        else:
-            verdict = "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
-        ours = f"{_shown(high)} against {_shown(low)}"
-        result.append({"claim": claim, "printed": printed, "ours": ours, "verdict": verdict})
-    return result
-
-
-def _claims(rows: list[dict[str, Any]]) -> list[str]:
-    result = _orderings(rows)
-    if not result:
+def claims(findings: Sequence[Finding]) -> list[str]:
+    """What the paper has ahead of what, of rows that the collective has."""
+    if not findings:
         return []
     text = "The printed numbers are of 102 other tasks, 5,033 classes and another backbone: only orderings can be checked.\n"
-    return ["## The paper's orderings on these tasks\n", orderings_table(result), text]
+    return ["## Claims of the paper\n", findings_table(findings), f"{VERDICTS} {text}"]
 
 
 def _trend(curves: dict[str, Any]) -> list[str]:

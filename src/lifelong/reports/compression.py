@@ -11,21 +11,21 @@ from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import write_csv
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results, quantity_cells
-from lifelong.reports.verdicts import Value, printed_table, verdict
+from lifelong.reports.verdicts import Sample, judge_cell, judge_counted, printed_table, tolerance
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, read_tensors, write_text
 
-REPRODUCED, TREND = 1.25, 2.0
-"""Factors between our count of weights and the printed one up to which it counts as reproduced, and as a trend."""
+ALLOWED = 0.25
+"""Share of a printed count up to which ours is the same."""
 
 COLUMNS = ["row", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
 
-NOTES = f"""\
+NOTES = """\
 Round 0 is the whole network; every later one prunes the share of least importance among all weights and biases still open,
 by one threshold for all tensors, and trains what is left. Counts leave out the head, as the printed ones do. Accuracy is
-percent on the test split after the last epoch of a round; nothing is chosen on it. Verdict of a count: *reproduced* within a
-factor of {REPRODUCED} of the printed one, *trend only* within {TREND:g}, *contradicted* beyond; of an accuracy: *reproduced*
-within one point.
+percent on the test split after the last epoch of a round; nothing is chosen on it. A count is the *same* within a
+quarter of the printed one; an accuracy when the 95 % interval of our mean lies within a quarter of the spread of the printed
+rounds, *different* beyond, *undecided* otherwise.
 """
 
 
@@ -65,19 +65,16 @@ def _judge(cell: dict[str, Any]) -> dict[str, Any]:
     task = str(cell["x"])
     if cell["metric"] == "acc":
         target = printed.get((task, "acc"))
-        judged = verdict(Value(cell["mean"], cell["deviation"] or 0.0), target, None, None) if target else ""
+        rounds = {(row, "acc"): cell for (row, metric), cell in printed.items() if metric == "acc"}
+        ours = Sample(cell["mean"], cell["deviation"], cell["n"])
+        judged = judge_cell(ours, target.mean, tolerance(rounds, "acc")) if target else ""
         return cell | {"printed_mean": target.mean if target else None, "verdict": judged}
     counts = {tensor: int(p.mean) for (number, tensor), p in printed.items() if number == task and tensor != "acc"}
     wanted = (counts | {"total": sum(counts.values())}).get(cell["row"])
-    return cell | {"printed_mean": wanted, "verdict": count_verdict(cell["mean"], wanted)}
-
-
-def count_verdict(ours: float, printed: int | None) -> str:
-    """What our count of weights says about a printed one."""
-    if printed is None:
-        return ""
-    factor = max(ours, printed) / max(min(ours, printed), 0.5)
-    return "reproduced" if factor <= REPRODUCED else "trend only" if factor <= TREND else "contradicted"
+    return cell | {
+        "printed_mean": wanted,
+        "verdict": judge_counted(cell["mean"], wanted, ALLOWED) if wanted is not None else "",
+    }
 
 
 def _markdown(report: Report, experiment: Experiment, results: Results, cells: list[dict[str, Any]]) -> str:

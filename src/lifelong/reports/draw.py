@@ -7,6 +7,7 @@ import importlib
 from lifelong.params import Report, Settings
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
+from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 
@@ -14,9 +15,9 @@ def draw(settings: Settings, name: str | None) -> None:
     """Draw a report, all of a section, or, without a name, all of every section that keeps something.
 
     Raises:
-        UserError: there is no such section or report, or nothing is kept of it.
+        UserError: there is no such section or report, or nothing is kept of it; what can be drawn is.
     """
-    sections = settings.sections()
+    sections, faults = settings.sections(), list[str]()
     if name is not None and name not in sections and name not in settings.reports:
         raise UserError(f"report {name!r} is unknown; {did_you_mean(name, [*sections, *settings.reports])}")
     for section, names in sections.items():
@@ -29,9 +30,27 @@ def draw(settings: Settings, name: str | None) -> None:
         results = Results(settings, section)
         chosen = [settings.report(one) for one in names if name in (None, section, one)]
         for report in sorted(chosen, key=lambda report: "section" in report.kind.needs):
-            write(settings, report, results)
+            try:
+                write(settings, report, results)
+            except UserError as error:
+                faults.append(f"{report.name} is not drawn: {error}")
+    if faults:
+        raise UserError("\n".join(faults))
 
 
 def write(settings: Settings, report: Report, results: Results) -> None:
-    """Write a report's files."""
-    importlib.import_module(report.kind.module).write(settings, report, results)
+    """Write a report's files; a page that stays as published says so."""
+    made = results.made.get(report.name)
+    if made is None or not made.published:
+        importlib.import_module(report.kind.module).write(settings, report, results)
+        return
+    page = paths.report(report.name, "md")
+    text = page.read_text()
+    if PUBLISHED not in text:
+        write_text(page, f"{text.rstrip()}\n\n{PUBLISHED}\n")
+
+
+PUBLISHED = (
+    "**Imported**: this page and its picture are as published, by older code: what they were drawn from was not kept. "
+    "Running the section again replaces them."
+)

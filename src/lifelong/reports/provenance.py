@@ -31,6 +31,7 @@ class Made(Section):
         seconds: of processor time of all its jobs, where their logs were kept.
         rows: sha256 of its rows.
         imported: the report that its numbers were copied from; none where they come from the stages' own files.
+        published: of a report: so little was kept that its page and picture stay as published.
     """
 
     method: str = ""
@@ -46,6 +47,7 @@ class Made(Section):
     seconds: float | None = None
     rows: str = ""
     imported: str | None = None
+    published: bool = False
 
 
 def read_provenance(section: str) -> dict[str, Made]:

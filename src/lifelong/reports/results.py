@@ -31,11 +31,12 @@ class Results:
     def __init__(self, settings: Settings, section: str) -> None:
         self.settings = settings
         self.section = section
+        self.judged: list[Any] | None = None  # what `claims` has found of it
         self.made: dict[str, Made] = read_provenance(section)
         self._quantities = read_table(paths.section(section, "quantities.csv"), Quantity)
-        self._imported: dict[tuple[str, str, str, int | None], Imported] = {}
+        self._imported: dict[tuple[str, str, str, int | None, int | None], Imported] = {}
         for one in read_table(paths.section(section, "imported.csv"), Imported):
-            self._imported.setdefault((one.experiment, one.protocol, one.metric, one.after_task), one)
+            self._imported.setdefault((one.experiment, one.protocol, one.metric, one.seed, one.after_task), one)
         self._rows: dict[tuple[str, str, str], dict[int, list[Row]]] = {}
         for row in read_table(paths.section(section, "results.csv"), Row):
             by_seed = self._rows.setdefault((row.experiment, row.split, row.protocol), {})
@@ -77,6 +78,8 @@ class Results:
     def by_seed(self, name: str, metric: str, protocol: str = TOLD, split: str = "test") -> dict[int, float | None]:
         """A metric of `evaluation.metrics`; none of a seed that diverged, or where the experiment cannot give it."""
         made = self.of(name)
+        if made.imported is not None:
+            return self.imported_seeds(name, metric, protocol)
         matrices = self.matrices(name, protocol, split)
         joint = self.matrices(made.joint, protocol) if made.joint else {}
         result: dict[int, float | None] = {}
@@ -97,10 +100,15 @@ class Results:
             result[seed] = None if value is None else 100 * value
         return result
 
+    def imported_seeds(self, name: str, metric: str, protocol: str) -> dict[int, float | None]:
+        """Seed -> an imported value."""
+        keys = [key for key in self._imported if key[:3] == (name, protocol, metric)]
+        return {key[3]: self._imported[key].mean for key in keys if key[3] is not None}
+
     def spread(self, name: str, metric: str, protocol: str = TOLD, finite: bool = False) -> dict[str, Any]:
         """Mean, deviation and n over the seeds; none where a seed has no value, unless the `finite` ones are asked for."""
         if self.is_imported(name):
-            one = self._imported.get((name, protocol, metric, None))
+            one = self._imported.get((name, protocol, metric, None, None))
             if one is None:
                 return {"mean": None, "deviation": None, "n": 0}
             return {"mean": one.mean, "deviation": one.deviation, "n": one.n}
@@ -123,7 +131,7 @@ class Results:
     def difference_cell(self, row: str, one: str, other: str, metric: str, protocol: str) -> Cell | None:
         """Mean and deviation of the differences; imported ones lie under `ONE - OTHER`."""
         kind = f"{metric}_difference"
-        imported = self._imported.get((f"{one} - {other}", protocol, kind, None))
+        imported = self._imported.get((f"{one} - {other}", protocol, kind, None, None))
         if imported is not None and imported.mean is not None:
             return Cell(row, kind, imported.mean, imported.deviation, imported.n)
         if not (self.has(one, protocol) and self.has(other, protocol)):
@@ -140,7 +148,7 @@ class Results:
     def curve(self, row: str, name: str, protocol: str = TOLD, finite: bool = False) -> list[Cell]:
         """`curves` over the seeds: a cell after each task that all seeds, or the `finite` ones, have an accuracy after."""
         if self.is_imported(name):
-            found = [one for key, one in self._imported.items() if key[:3] == (name, protocol, "accuracy")]
+            found = [one for key, one in self._imported.items() if key[:4] == (name, protocol, "accuracy", None)]
             return [
                 Cell(row, "accuracy", one.mean, one.deviation, one.n, float(one.after_task or 0), name)
                 for one in found
@@ -159,7 +167,7 @@ class Results:
         """How many of the experiment's seeds diverged, and how many it has."""
         count = len(self.of(name).seeds)
         if self.is_imported(name):
-            one = self._imported.get((name, TOLD, "acc", None))
+            one = self._imported.get((name, TOLD, "acc", None, None))
             return (count - one.n if one is not None else 0), count
         return count - len(self.matrices(name)), count
 

@@ -15,8 +15,10 @@ from lifelong.params import Experiment, Report, Settings
 from lifelong.params.networks import PretrainedNetwork
 from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill import Collective
+from lifelong.reports.claims import describe, find_findings
+from lifelong.reports.collective import claims
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import orderings_table, table
+from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import PRINTED
 from lifelong.runtime import paths
@@ -78,8 +80,11 @@ def write(settings: Settings, report: Report, results: Results) -> None:
                 f"{collective.sequence!r}, which the collective {name!r} learns"
             )
     lines = [*_variants(results, name, collective), *_learners(results, learners, len(tasks))]
+    findings = [one for one in find_findings(results) if one.report == report.name]
     write_text(paths.report(report.name, "csv"), _csv(lines, tasks))
-    write_json(paths.report(report.name, "json"), {"learners": _by_seed(lines), "orderings": _orderings(lines)})
+    write_json(
+        paths.report(report.name, "json"), {"learners": _by_seed(lines), "claims": [describe(one) for one in findings]}
+    )
     _draw(paths.report(report.name, "png"), report.title, lines, tasks)
     notes = NOTES.format(networks=_networks(learners))
     parts = [
@@ -87,7 +92,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         f"After all {len(tasks)} tasks:\n",
         _accuracies(lines),
         f"![curves]({paths.report(report.name, 'png').name})\n",
-        *_claims(lines),
+        *claims(findings),
         *_choices(results, learners),
         f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
@@ -169,44 +174,6 @@ def format_spread(values: np.ndarray) -> str:
     if np.isnan(values).all():
         return ""
     return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
-
-
-def _orderings(lines: Sequence[Line]) -> list[dict[str, str]]:
-    """Printed: every variant of SKILL, not told, is above every baseline, told. Judged by the worst variant."""
-    variants = [line for line in lines if line.ours and line.printed is not None and line.class_incremental is not None]
-    learners = [line for line in lines if not line.ours and line.printed is not None]
-    if not variants or not learners:
-        return []
-    ours = [(measures(line.class_incremental)["accuracy"], line) for line in variants if line.class_incremental is not None]
-    worst, line = min(ours, key=lambda pair: float(pair[0].mean()))
-    result = []
-    for other in learners:
-        accuracy = measures(other.task_incremental)["accuracy"]
-        result.append(
-            {
-                "claim": f"{line.label} above {other.label}",
-                "printed": f"{line.printed:.2f} against {other.printed:.2f}",
-                "ours": f"{format_spread(worst)} against {format_spread(accuracy)}",
-                "verdict": judge_order(worst, accuracy),
-            }
-        )
-    return result
-
-
-def _claims(lines: Sequence[Line]) -> list[str]:
-    result = _orderings(lines)
-    if not result:
-        return []
-    text = "The worst variant of SKILL, not told the task, against baselines that are told; only orderings can be checked.\n"
-    return ["## The paper's orderings on these tasks\n", orderings_table(result), text]
-
-
-def judge_order(high: np.ndarray, low: np.ndarray) -> str:
-    """Whether means over seeds differ as claimed, by more than the larger deviation."""
-    if len(high) < 2:
-        return "one seed: not judged"
-    difference, noise = high.mean() - low.mean(), max(high.std(ddof=1), low.std(ddof=1))
-    return "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
 
 
 def _choices(results: Results, learners: Mapping[str, Experiment]) -> list[str]:

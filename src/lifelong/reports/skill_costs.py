@@ -16,7 +16,7 @@ from lifelong.params.reports import SkillCostsOptions
 from lifelong.params.skill import table_file
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
-from lifelong.reports.verdicts import PRINTED
+from lifelong.reports.verdicts import PRINTED, judge_counted
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json, write_text
 
@@ -29,7 +29,7 @@ LEARNERS = {
 }
 
 TOLERANCE = 0.05
-"""Relative difference within which a counted quantity counts as reproduced."""
+"""Relative difference within which a counted quantity counts as the same."""
 
 PRICES = "prices"
 ACCOUNTS = ("corrected", "caption", "charged", "features", "uneven")
@@ -174,7 +174,7 @@ def _table_1(rows: list[dict[str, Any]]) -> str:
     body = []
     for row in rows:
         target = printed[row["row"]]
-        verdict = "reproduced" if abs(row["single"] / target["macs"] - 1) < TOLERANCE else "contradicted"
+        verdict = judge_counted(row["single"], target["macs"], TOLERANCE)
         ratios = f"{target['ratio']:g}", f"{row['single'] / reference:.2f}"
         body.append([row["row"], f"{target['macs']:.3g}", f"{row['single']:.3g}", *ratios, verdict])
     header = ["Variant", "MACs, printed", "MACs, ours", "Ratio, printed", "Ratio, ours", "Verdict"]
@@ -208,11 +208,7 @@ def _number(quantity: str, value: float) -> str:
 
 
 def _verdict(quantity: str, found: float, printed: float) -> str:
-    if quantity == "efficiency":
-        return "reproduced" if abs(found - printed) < 1e-5 else "contradicted"
-    if printed == 0:
-        return "reproduced" if found == 0 else "contradicted"
-    return "reproduced" if abs(found / printed - 1) < TOLERANCE else "contradicted"
+    return judge_counted(found, printed, 1e-5 if quantity == "efficiency" else TOLERANCE)
 
 
 BYTES = {"as_table": "As Table 2, KB", "features": "Samples as features, KB", "fewer": "and 27,264 biases, KB"}

@@ -7,16 +7,17 @@ from typing import Any
 from lifelong.params import Report, Settings
 from lifelong.params.reports import ComparisonOptions
 from lifelong.reports.cells import write_csv
+from lifelong.reports.claims import find_findings
+from lifelong.reports.figures.publish import VERDICTS as CLAIM_NOTES
+from lifelong.reports.figures.publish import findings_table
 from lifelong.reports.markdown import table
+from lifelong.reports.observations import sample
 from lifelong.reports.provenance import Made
 from lifelong.reports.quantities import METRICS, PROTOCOLS, format_value
 from lifelong.reports.results import Results
-from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.reports.verdicts import judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json, write_text
-
-REFERENCE = "Fine-tuning"
-"""The row whose side of a value a trend is judged by."""
 
 NOTES = """\
 Values are percent on the test split: mean ± sample deviation over the seeds. Task-incremental: the task is told at test.
@@ -28,9 +29,9 @@ a star were chosen from a grid on the validation split.
 """
 
 VERDICTS = """\
-Verdict: *reproduced* when ours is within one point of the printed mean or within twice the joint deviation; *trend only*
-when it is not, but lies on the same side of fine-tuning's as the printed one does, by more than the larger deviation;
-*contradicted* otherwise. A printed value marked † is doubtful in itself, as said below the table.
+Is ours the printed number? *Same* when the whole 95 % interval of our mean lies within a quarter of the spread of the
+methods that the paper prints, *different* when all of it lies beyond, *undecided* otherwise; *not judged* below three
+seeds. A printed value marked † is doubtful in itself, as said below the table.
 """
 
 CHOICES = """\
@@ -39,8 +40,8 @@ them or more left the finite numbers.
 """
 
 SMALLER = """\
-Verdict: *not attempted*, since the network, the tasks or the budget are smaller than those of the printed values. A printed
-value marked † is doubtful in itself, as said below the table.
+*Tier*: the network, the tasks or the budget are smaller than those of the printed values, so ours is no such number. A
+printed value marked † is doubtful in itself, as said below the table.
 """
 
 
@@ -73,9 +74,15 @@ def _cells(report: Report, results: Results) -> list[dict[str, Any]]:
                 }
                 target = printed.get((row, metric)) if protocol == "task_incremental" else None
                 if target is not None:
-                    cell |= _judged(result, target, report, results, printed, metric)
                     smaller = report.options.scale == "smaller" and row not in report.options.full_scale
-                    cell["verdict"] = "not attempted" if smaller else cell["verdict"]
+                    ours = None if result["mean"] is None else sample(results, name, metric)
+                    cell |= {
+                        "printed_mean": target.mean,
+                        "printed_deviation": target.deviation,
+                        "doubt": target.doubt,
+                        "difference": None if result["mean"] is None else result["mean"] - target.mean,
+                        "verdict": "tier" if smaller else judge_cell(ours, target.mean, tolerance(printed, metric)),
+                    }
                 cells.append(cell)
     return cells
 
@@ -84,28 +91,6 @@ def _lost(results: Results, name: str, protocol: str, metric: str) -> bool:
     """Whether a metric that the experiment can give is without a value because a seed diverged."""
     lost, seeds = results.lost_seeds(name)
     return lost == seeds or (lost > 0 and results.spread(name, metric, protocol, finite=True)["n"] > 0)
-
-
-def _judged(
-    found: dict[str, Any],
-    target: Printed,
-    report: Report,
-    results: Results,
-    printed: dict[tuple[str, str], Printed],
-    metric: str,
-) -> dict[str, Any]:
-    judged = {"printed_mean": target.mean, "printed_deviation": target.deviation, "doubt": target.doubt}
-    if found["mean"] is None:
-        return judged | {"difference": None, "verdict": "contradicted"}
-    named = report.single().get(REFERENCE)
-    reference = results.spread(named, metric) if named else None
-    beside = _value(reference) if reference and reference["mean"] is not None else None
-    word = verdict(_value(found), target, beside, printed.get((REFERENCE, metric)))
-    return judged | {"difference": found["mean"] - target.mean, "verdict": word}
-
-
-def _value(found: dict[str, Any]) -> Value:
-    return Value(found["mean"], found["deviation"] or 0.0)
 
 
 COLUMNS = [
@@ -155,6 +140,8 @@ def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> 
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
         parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
+    if findings := [one for one in find_findings(results) if one.report == report.name]:
+        parts.insert(1, f"## Claims of the paper\n\n{findings_table(findings)}\n{CLAIM_NOTES}\n")
     if gridded := [[row, told] for row, name in report.single().items() if (told := choices(results.of(name)))]:
         header = ["Method", "ACC on the validation split by option"]
         parts.append(f"## Options chosen\n\n{table(header, gridded)}\n{CHOICES}")
@@ -169,7 +156,7 @@ def _divergence(results: Results, row: str, name: str) -> str:
     lost, seeds = results.lost_seeds(name)
     left = [f"{v:.2f}" for v in results.by_seed(name, "acc").values() if v is not None]
     others = f"; the others have ACC {', '.join(left)}, task-incremental" if left else ""
-    return f"{row} diverged with {lost} of {seeds} seeds, which contradicts what is printed{others}." if lost else ""
+    return f"{row} diverged with {lost} of {seeds} seeds{others}." if lost else ""
 
 
 def choices(made: Made) -> str:

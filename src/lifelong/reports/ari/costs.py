@@ -16,6 +16,7 @@ from lifelong.params.reports import CostsOptions
 from lifelong.reports.cells import write_csv
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
+from lifelong.reports.verdicts import judge_counted
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 
@@ -26,7 +27,7 @@ PRINTED_MEGABYTES = 100.0
 """The same: what the task models of CIFAR-100's ten tasks take."""
 
 TOLERANCE = 0.1
-"""How far a ratio of times may be from the printed one and still be it."""
+"""Share of the printed ratio of times within which ours is the same."""
 
 COLUMNS = ["row", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
 
@@ -66,7 +67,9 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         taken, megabytes = measured[label, "milliseconds"], measured[label, "models"]
         ratio = taken / first.setdefault(alike, taken)
         attacked = _options(experiment).attack != "none"
-        judged = {"printed_mean": PRINTED_RATIO, "verdict": verdict(ratio)} if attacked else {}
+        judged = (
+            {"printed_mean": PRINTED_RATIO, "verdict": judge_counted(ratio, PRINTED_RATIO, TOLERANCE)} if attacked else {}
+        )
         for metric, value, more in (
             ("milliseconds", taken, {}),
             ("time_ratio", ratio, judged),
@@ -80,10 +83,6 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     notes = NOTES.format(rounds=report.options.rounds)
     text = f"# {report.title}\n\n{table(header, body)}\n## How these were made\n\n{notes}\n{results.made_by(report)}"
     write_text(paths.report(report.name, "md"), text)
-
-
-def verdict(ratio: float) -> str:
-    return "reproduced" if abs(ratio - PRINTED_RATIO) <= TOLERANCE else "contradicted"
 
 
 def medians(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:

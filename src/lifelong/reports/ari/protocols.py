@@ -11,7 +11,7 @@ from lifelong.reports.cells import Cell, write_csv
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
-from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.reports.verdicts import Printed, Sample, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json, write_text
 
@@ -43,9 +43,9 @@ def _cells(results: Results, row: str, experiment: str, printed: dict[tuple[str,
             cell = {"row": row, "experiment": experiment, "protocol": name, "metric": metric, **result}
             target = printed.get((row, metric))
             if target is not None and not name.startswith("task_pred"):
-                ours = Value(cell["mean"], cell["deviation"] or 0.0)
+                ours = Sample(cell["mean"], cell["deviation"], cell["n"])
                 cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
-                cell["verdict"] = verdict(ours, target, None, None)
+                cell["verdict"] = judge_cell(ours, target.mean, tolerance(printed, metric))
             cells.append(cell)
     return cells
 
@@ -69,7 +69,7 @@ def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> 
                 _shown(cell),
                 f"{cell['printed']:.2f}",
                 f"{cell['difference']:+.2f}",
-                cell["verdict"] if cell["verdict"] == "reproduced" else "not this protocol",
+                cell["verdict"],
             ]
             for cell in judged
         ]

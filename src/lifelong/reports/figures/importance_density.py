@@ -22,16 +22,13 @@ from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results, quantity_cells
-from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.reports.verdicts import Printed, Sample, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors
 from lifelong.runtime.errors import UserError
 from lifelong.training.importance import fisher_diagonal, output_sensitivity
 
 MEASURES = ("EWC", "MAS", "ANPyC")
-REFERENCE = "MAS"
-"""The measure that a trend is judged by."""
-
 BINS = 50
 LOW = 0.01  # of the largest importance: below it a weight counts as unimportant
 SHAPE = ("kurtosis_fisher", "kurtosis_pearson", "skewness", "low_share")
@@ -49,8 +46,8 @@ sample deviation over the seeds."""
 PRINTED_NOTES = """\
 Printed: means of the ten kurtoses that the released code lists (reading N25). They cannot be skewnesses: of the 52 320
 weights of 784-64-32 no skewness exceeds the root of their number, 229. Which definition is theirs does not show (reading
-N25); Fisher's is taken. *Reproduced*: within twice our deviation; *trend only*: not, but on the same side of MAS's under the
-same pruning (MAS itself: of MAS under the other), by more than the larger deviation; *contradicted*: neither."""
+N25); Fisher's is taken. *Same*: the 95 % interval of our mean lies within a quarter of the spread of the printed ones;
+*different*: beyond; *undecided*: neither."""
 
 
 def measure(settings: Settings, report: Report) -> list[Quantity]:
@@ -75,7 +72,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     measured = quantity_cells(results.quantities(report))
     curves = [cell for cell in measured if cell.metric == "density"]
     shapes = [cell for cell in measured if cell.metric != "density"]
-    cells = _beside_printed(shapes, list(report.experiments), printed_table(options.printed) if options.printed else {})
+    cells = _beside_printed(shapes, printed_table(options.printed) if options.printed else {})
     _draw(report, cells, curves)
     header = ["Importance", *(QUANTITIES[metric].axis for metric in SHAPE)]
     rows = [_row(kind, label) for kind in MEASURES for label in report.experiments]
@@ -133,25 +130,16 @@ def _row(measure: str, label: str) -> str:
     return f"{measure} ({label})"
 
 
-def _beside_printed(cells: list[Cell], labels: Sequence[str], printed: Mapping[tuple[str, str], Printed]) -> list[Cell]:
+def _beside_printed(cells: list[Cell], printed: Mapping[tuple[str, str], Printed]) -> list[Cell]:
     """The cells, those that are printed with the printed mean and a verdict."""
-    by_key = {(cell.row, cell.metric): cell for cell in cells}
-    others = dict(zip(labels, reversed(labels), strict=True))
     judged = []
     for cell in cells:
         target = printed.get((cell.row, cell.metric))
-        if target is None:
-            judged.append(cell)
-            continue
-        measure, label = next((m, one) for m in MEASURES for one in labels if _row(m, one) == cell.row)
-        beside = _row(REFERENCE, others[label] if measure == REFERENCE else label), cell.metric
-        word = verdict(_value(cell), target, _value(by_key[beside]), printed.get(beside))
-        judged.append(replace(cell, printed_mean=target.mean, verdict=word))
+        if target is not None:
+            word = judge_cell(Sample(cell.mean, cell.deviation, cell.n), target.mean, tolerance(printed, cell.metric))
+            cell = replace(cell, printed_mean=target.mean, verdict=word)
+        judged.append(cell)
     return judged
-
-
-def _value(cell: Cell) -> Value:
-    return Value(cell.mean, cell.deviation or 0.0)
 
 
 def _printed_section(cells: Sequence[Cell]) -> str:

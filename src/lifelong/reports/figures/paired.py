@@ -14,12 +14,14 @@ from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
+from lifelong.reports.verdicts import Sample, describe_sign
 from lifelong.runtime import paths
 
 NOTES = f"""\
 Points of percent, the first experiment less the second with the same seed: mean ± sample deviation of the differences over
 the seeds, and in square brackets the mean's 95 % interval (Student's t), which is the figure's error bar. *more* and *less*:
-the interval lies above or below 0; *undecided*: it holds 0; one seed has none. A seed counts where neither diverged.
+the interval lies above or below 0; *undecided*: it holds 0; *not judged*: fewer than three seeds. A seed counts where
+neither diverged.
 
 {PROTOCOL_NOTES}"""
 
@@ -49,12 +51,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
 
 def decided(cell: Cell) -> str:
     """Whether a mean difference is told from 0 by its 95 % interval."""
-    around = margin(cell)
-    if around is None:
-        return "one seed"
-    if abs(cell.mean) <= around:
-        return "undecided"
-    return "more" if cell.mean > 0 else "less"
+    return describe_sign(Sample(cell.mean, cell.deviation, cell.n))
 
 
 def interval(cell: Cell) -> str:

@@ -16,6 +16,7 @@ from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
+from lifelong.reports.verdicts import Sample, describe_sign
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
@@ -23,8 +24,8 @@ from lifelong.runtime.errors import UserError, did_you_mean
 NOTES = """\
 Task-incremental, percent on the test split, mean ± sample deviation over the seeds. ACC at equal BWT: for each seed, the
 first curve's points (its settings, by their BWT) are joined by straight lines and read where the other's BWT lies; the
-difference is that of the same seed. "-" where no seed's curve reaches that BWT. *Ahead* or *behind*: the mean difference is
-larger than its deviation over the seeds; *no difference seen*: it is not.
+difference is that of the same seed. "-" where no seed's curve reaches that BWT. *Ahead* or *behind*: the 95 % interval of
+the mean difference (Student's t) lies above or below 0; *undecided*: it holds 0; *not judged*: fewer than three seeds.
 """
 
 Point = tuple[float, float]
@@ -65,13 +66,8 @@ def at_equal_forgetting(curve: list[Point], bwt: float) -> float | None:
 
 
 def judged(differences: list[float]) -> str:
-    """What differences of seeds say."""
-    if len(differences) < 2:
-        return "one seed"
-    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
-    if abs(mean) <= deviation:
-        return "no difference seen"
-    return "ahead" if mean > 0 else "behind"
+    """What differences of seeds say by their own 95 % interval."""
+    return describe_sign(Sample.of_seeds(dict(enumerate(differences))), ("ahead", "behind"))
 
 
 def _points(results: Results, name: str) -> dict[int, Point]:
