@@ -24,8 +24,8 @@ NOTES = """\
 Round 0 is the whole network; every later one prunes the share of least importance among all weights and biases still open,
 by one threshold for all tensors, and trains what is left. Counts leave out the head, as the printed ones do. Accuracy is
 percent on the test split after the last epoch of a round; nothing is chosen on it. A count is the *same* within a
-quarter of the printed one; an accuracy when the 95 % interval of our mean lies within a quarter of the spread of the printed
-rounds, *different* beyond, *undecided* otherwise.
+quarter of the printed one; an accuracy when the 95 % interval of our mean lies within a quarter of the interquartile range
+of the printed rounds, *different* beyond, *undecided* otherwise.
 """
 
 
@@ -67,7 +67,7 @@ def _judge(cell: dict[str, Any]) -> dict[str, Any]:
         target = printed.get((task, "acc"))
         rounds = {(row, "acc"): cell for (row, metric), cell in printed.items() if metric == "acc"}
         ours = Sample(cell["mean"], cell["deviation"], cell["n"])
-        judged = judge_cell(ours, target.mean, tolerance(rounds, "acc")) if target else ""
+        judged = judge_cell(ours, target.mean, tolerance(rounds, "acc", ())) if target else ""
         return cell | {"printed_mean": target.mean if target else None, "verdict": judged}
     counts = {tensor: int(p.mean) for (number, tensor), p in printed.items() if number == task and tensor != "acc"}
     wanted = (counts | {"total": sum(counts.values())}).get(cell["row"])

@@ -7,6 +7,7 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
 - `claims(report)`: what the paper says of a table or figure, our numbers and verdicts;
+- `scoreboard(paper)`: how many claims of each table and figure have which outcome;
 - `matrix(paper)`: all that the paper says of its tables and figures, with every verdict and what was not attempted;
 - `printed(report, row, metric, ...)`: that cell's printed value;
 - `fits(report, row, metric)`: the protocols under which ours is the printed value, or the nearest one;
@@ -152,6 +153,20 @@ class Numbers:
         keys = ("statement", "ours", "tested", "verdict")
         body = [[one[key] for key in keys] for one in self._claims(report)]
         return table(["Claim", "Ours", "Difference [95 %]", "Verdict"], body)
+
+    def scoreboard(self, paper: str) -> str:
+        """How many claims of each table and figure have which outcome."""
+        found = find_findings(self._results)
+        body, total = [], Counter[str]()
+        for place in read_papers()[paper]:
+            own = [one for one in found if one.place == place.place]
+            counted = Counter[str](one.verdict.outcome for one in own)
+            tested = {one.claim.statement for one in own}
+            counted["not attempted"] += sum(claim.statement not in tested for claim in read_claims(place.claims))
+            total += counted
+            body.append([place.place, *(str(counted[word] or "-") for word in OUTCOMES), place.tier or "-"])
+        body.append(["All", *(str(total[word] or "-") for word in OUTCOMES), ""])
+        return table(["Where", *(word.capitalize() for word in OUTCOMES), "Tier"], body)
 
     def matrix(self, paper: str) -> str:
         """Every claim of the paper: a line for each report of this section that tests it, or why it is not attempted."""

@@ -111,7 +111,7 @@ def seconds_of(folder: Path) -> float | None:
     return round(sum(told), 1) if told else None
 
 
-def describe(settings: Settings, made: Mapping[str, Made], names: Iterable[str]) -> str:
+def describe(settings: Settings, section: str, made: Mapping[str, Made], names: Iterable[str]) -> str:
     """Machine and versions behind a report, and which of its numbers are imported or of older code."""
     known = {name: made[name] for name in dict.fromkeys(names) if name in made}
     machines = dict.fromkeys(one.machine for one in known.values() if one.machine)
@@ -125,9 +125,9 @@ def describe(settings: Settings, made: Mapping[str, Made], names: Iterable[str])
     if imported:
         text += (
             f"\n\n**Imported**: means of {', '.join(f'`{source}`' for source in imported)} as published, made by older "
-            "code; no values by seed are kept, so nothing of them is tested on paired seeds."
+            "code. Where no values by seed are kept, claims are tested on means."
         )
     if stale:
         listed = ", ".join(f"`{name}`" for name in stale)
-        text += f"\n\n**Of older code or parameters**: {listed}. `snakemake {'{section}'}` makes them anew."
+        text += f"\n\n**Of older code or parameters**: {listed}. `snakemake {section}` makes them anew."
     return text + "\n"

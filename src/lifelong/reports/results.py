@@ -203,7 +203,7 @@ class Results:
         """The page's words on machine, versions, and numbers that are imported or of older code."""
         collective = getattr(report.options, "collective", None)
         names: Iterable[str] = [report.name, *report.all_experiments(), *([collective] if collective else [])]
-        return describe(self.settings, self.made, names).replace("{section}", self.section)
+        return describe(self.settings, self.section, self.made, names)
 
 
 def quantity_cells(quantities: Iterable[Quantity]) -> list[Cell]:

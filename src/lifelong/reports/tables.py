@@ -29,9 +29,9 @@ a star were chosen from a grid on the validation split.
 """
 
 VERDICTS = """\
-Is ours the printed number? *Same* when the whole 95 % interval of our mean lies within a quarter of the spread of the
-methods that the paper prints, *different* when all of it lies beyond, *undecided* otherwise; *not judged* below three
-seeds. A printed value marked † is doubtful in itself, as said below the table.
+Is ours the printed number? *Same* when the whole 95 % interval of our mean lies within a quarter of the interquartile range
+of the methods, printed or ours, whichever is less; *different* when all of it lies beyond; *undecided* otherwise; *not judged*
+below three seeds. A printed value marked † is doubtful in itself, as said below the table.
 """
 
 CHOICES = """\
@@ -57,6 +57,8 @@ def _cells(report: Report, results: Results) -> list[dict[str, Any]]:
     """One record a row, protocol and metric; values in percent; printed ones only under the papers' own protocol."""
     assert isinstance(report.options, ComparisonOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
+    told = {m: [results.spread(name, m)["mean"] for name in report.single().values()] for m in METRICS}
+    means = {metric: [mean for mean in column if mean is not None] for metric, column in told.items()}
     cells = []
     for row, name in report.single().items():
         for protocol in PROTOCOLS:
@@ -76,12 +78,15 @@ def _cells(report: Report, results: Results) -> list[dict[str, Any]]:
                 if target is not None:
                     smaller = report.options.scale == "smaller" and row not in report.options.full_scale
                     ours = None if result["mean"] is None else sample(results, name, metric)
+                    word = judge_cell(ours, target.mean, tolerance(printed, metric, means[metric]))
                     cell |= {
                         "printed_mean": target.mean,
                         "printed_deviation": target.deviation,
                         "doubt": target.doubt,
                         "difference": None if result["mean"] is None else result["mean"] - target.mean,
-                        "verdict": "tier" if smaller else judge_cell(ours, target.mean, tolerance(printed, metric)),
+                        "verdict": "tier"
+                        if smaller
+                        else judge_cell(ours, target.mean, tolerance(printed, metric, means[metric])),
                     }
                 cells.append(cell)
     return cells

@@ -7,7 +7,7 @@ at each: its p is the largest (intersection-union); against it speaks the smalle
 all claims of a page are corrected together (Holm); both directions are tested, so each p is two-sided.
 
 **Cells**, whether ours is the printed number: *same* when our mean's whole 95 % interval is within a quarter of the spread
-of the methods that the table prints, *different* when all of it is beyond, *undecided* otherwise.
+(`tolerance`) of the table's methods, *different* when all of it is beyond, *undecided* otherwise.
 
 Below `LEAST` seeds nothing is judged, only shown.
 """
@@ -226,10 +226,14 @@ def printed_table(name: str) -> dict[tuple[str, str], Printed]:
         }
 
 
-def tolerance(table: Mapping[tuple[str, str], Printed], metric: str) -> float:
-    """A quarter of the spread of the methods that a table prints; cells that are doubtful in themselves left out."""
-    means = [cell.mean for (_, name), cell in table.items() if name == metric and not cell.doubt]
-    return (max(means) - min(means)) / 4 if len(means) > 1 else 0.0
+def tolerance(table: Mapping[tuple[str, str], Printed], metric: str, ours: Iterable[float]) -> float:
+    """A quarter of the spread of a table's methods: of those printed, doubtful cells left out, or of ours, which is less.
+
+    Spread is the interquartile range, so that one method that fails altogether does not excuse all others.
+    """
+    printed = [cell.mean for (_, name), cell in table.items() if name == metric and not cell.doubt]
+    spreads = [float(stats.iqr(means)) for means in (printed, list(ours)) if len(means) > 1]
+    return min(spreads, default=0.0) / 4
 
 
 def judge_cell(ours: Sample | None, printed: float, allowed: float) -> str:

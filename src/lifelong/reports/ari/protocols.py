@@ -22,7 +22,8 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     """Write the tables and the figure; a printed value stands beside ours under every protocol, with a verdict for each."""
     assert isinstance(report.options, ProtocolsOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
-    cells = [cell for label, name in report.single().items() for cell in _cells(results, label, name, printed)]
+    cells = [cell for label, name in report.single().items() for cell in _cells(results, label, name)]
+    _judge(cells, printed)
     columns = ["row", "experiment", "protocol", "metric", "mean", "deviation", "n", "printed", "difference", "verdict"]
     write_csv(paths.report(report.name, "csv"), columns, cells, ".4f")
     values: dict[str, Any] = {}
@@ -33,21 +34,27 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     _figure(report, cells)
 
 
-def _cells(results: Results, row: str, experiment: str, printed: dict[tuple[str, str], Printed]) -> list[dict[str, Any]]:
+def _cells(results: Results, row: str, experiment: str) -> list[dict[str, Any]]:
     cells = []
     for protocol, name in PROTOCOLS.items():
         for metric in METRICS:
             result = results.spread(experiment, metric, protocol, finite=True)
             if result["mean"] is None:
                 continue
-            cell = {"row": row, "experiment": experiment, "protocol": name, "metric": metric, **result}
-            target = printed.get((row, metric))
-            if target is not None and not name.startswith("task_pred"):
-                ours = Sample(cell["mean"], cell["deviation"], cell["n"])
-                cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
-                cell["verdict"] = judge_cell(ours, target.mean, tolerance(printed, metric))
-            cells.append(cell)
+            cells.append({"row": row, "experiment": experiment, "protocol": name, "metric": metric, **result})
     return cells
+
+
+def _judge(cells: list[dict[str, Any]], printed: dict[tuple[str, str], Printed]) -> None:
+    """Hold every cell of a row that is printed against the printed value, under each protocol."""
+    for cell in cells:
+        target = printed.get((cell["row"], cell["metric"]))
+        if target is None or cell["protocol"].startswith("task_pred"):
+            continue
+        beside = [c["mean"] for c in cells if all(c[key] == cell[key] for key in ("protocol", "metric"))]
+        ours = Sample(cell["mean"], cell["deviation"], cell["n"])
+        cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
+        cell["verdict"] = judge_cell(ours, target.mean, tolerance(printed, cell["metric"], beside))
 
 
 def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> str:

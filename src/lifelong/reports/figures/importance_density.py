@@ -46,8 +46,8 @@ sample deviation over the seeds."""
 PRINTED_NOTES = """\
 Printed: means of the ten kurtoses that the released code lists (reading N25). They cannot be skewnesses: of the 52 320
 weights of 784-64-32 no skewness exceeds the root of their number, 229. Which definition is theirs does not show (reading
-N25); Fisher's is taken. *Same*: the 95 % interval of our mean lies within a quarter of the spread of the printed ones;
-*different*: beyond; *undecided*: neither."""
+N25); Fisher's is taken. *Same*: the 95 % interval of our mean lies within a quarter of the interquartile
+range of all measures; *different*: beyond; *undecided*: neither."""
 
 
 def measure(settings: Settings, report: Report) -> list[Quantity]:
@@ -136,7 +136,8 @@ def _beside_printed(cells: list[Cell], printed: Mapping[tuple[str, str], Printed
     for cell in cells:
         target = printed.get((cell.row, cell.metric))
         if target is not None:
-            word = judge_cell(Sample(cell.mean, cell.deviation, cell.n), target.mean, tolerance(printed, cell.metric))
+            ours = [other.mean for other in cells if other.metric == cell.metric]
+            word = judge_cell(Sample(cell.mean, cell.deviation, cell.n), target.mean, tolerance(printed, cell.metric, ours))
             cell = replace(cell, printed_mean=target.mean, verdict=word)
         judged.append(cell)
     return judged
