@@ -34,13 +34,13 @@ from lifelong.reports.results import Results
 from lifelong.reports.verdicts import (
     Estimate,
     Sample,
-    Test,
+    Trial,
     Verdict,
     contrast,
     judge,
-    test_above,
-    test_level,
-    test_steadier,
+    try_above,
+    try_level,
+    try_steadier,
 )
 from lifelong.runtime.errors import UserError
 
@@ -132,7 +132,7 @@ def judge_section(results: Results) -> list[Finding]:
             if name.partition("/")[0] == section and name in settings.reports:
                 asked += [(claim, place, name) for claim in read_claims(place.claims) if claim.test is not None]
     observed = {name: observe(settings.report(name), results) for name in dict.fromkeys(n for *_, n in asked)}
-    tests = [test_claim(claim, observed[name], settings.report(name)) for claim, _, name in asked]
+    tests = [try_claim(claim, observed[name], settings.report(name)) for claim, _, name in asked]
     return [
         Finding(claim, place.place, name, place.tier, verdict, _numbers(claim, observed[name]))
         for (claim, place, name), verdict in zip(asked, judge(tests), strict=True)
@@ -150,14 +150,14 @@ def _places(settings: Settings, section: str) -> list[Place]:
     return places
 
 
-def test_claim(claim: Claim, observed: Observations, report: Report) -> Test:
+def try_claim(claim: Claim, observed: Observations, report: Report) -> Trial:
     """What a report's observations say of a claim.
 
     Raises:
         UserError: the claim names a row that the report does not have.
     """
     if not observed:
-        return Test(why="nothing is kept of it")
+        return Trial(why="nothing is kept of it")
     rows = {row for row, _, _ in observed} | set(report.experiments)
     unknown = [row for row in claim.rows if row not in rows]
     if unknown and report.kind_name not in ("collective", "skill-baselines"):
@@ -169,7 +169,7 @@ def test_claim(claim: Claim, observed: Observations, report: Report) -> Test:
         shared = found[0].keys() & found[1].keys()
         found = [{x: sample for x, sample in one.items() if x in shared} for one in found]
     if any(len(one) < (2 if claim.test in MOVING else 1) for one in found):
-        return Test(why=f"no values of {unknown[0]}" if unknown else "no values")
+        return Trial(why=f"no values of {unknown[0]}" if unknown else "no values")
     assert claim.test is not None
     return TESTS[claim.test](claim, found)
 
@@ -185,58 +185,58 @@ def _at(claim: Claim, row: str, observed: Observations) -> Curve:
     return dict(sorted(places.items(), key=lambda place: -float("inf") if place[0] is None else place[0]))
 
 
-def _judged(estimates: Sequence[Estimate | str], test: Callable[[list[Estimate]], Test]) -> Test:
+def _judged(estimates: Sequence[Estimate | str], test: Callable[[list[Estimate]], Trial]) -> Trial:
     """The test of contrasts, if all of them can be tested."""
     why = [one for one in estimates if isinstance(one, str)]
-    return Test(why=why[0]) if why else test([one for one in estimates if isinstance(one, Estimate)])
+    return Trial(why=why[0]) if why else test([one for one in estimates if isinstance(one, Estimate)])
 
 
-def _above(claim: Claim, found: Sequence[Curve]) -> Test:
+def _above(claim: Claim, found: Sequence[Curve]) -> Trial:
     first, second = found
-    return _judged([contrast([(1, first[x]), (-1, second[x])]) for x in first], test_above)
+    return _judged([contrast([(1, first[x]), (-1, second[x])]) for x in first], try_above)
 
 
-def _level(claim: Claim, found: Sequence[Curve]) -> Test:
+def _level(claim: Claim, found: Sequence[Curve]) -> Trial:
     first, second = found
     pairs = [contrast([(1, first[x]), (-1, second[x])]) for x in first]
-    return _judged(pairs, lambda estimates: test_level(estimates, claim.margin))
+    return _judged(pairs, lambda estimates: try_level(estimates, claim.margin))
 
 
-def _widens(claim: Claim, found: Sequence[Curve]) -> Test:
+def _widens(claim: Claim, found: Sequence[Curve]) -> Trial:
     (a, *_, b), (c, *_, d) = (list(one.values()) for one in found)
     sign = 1 if claim.test == "widens" else -1
-    return _judged([contrast([(sign, b), (-sign, d), (-sign, a), (sign, c)])], test_above)
+    return _judged([contrast([(sign, b), (-sign, d), (-sign, a), (sign, c)])], try_above)
 
 
-def _moves(claim: Claim, found: Sequence[Curve]) -> Test:
+def _moves(claim: Claim, found: Sequence[Curve]) -> Trial:
     ((first, *_, last),) = (list(one.values()) for one in found)
     sign = -1 if claim.test == "falls" else 1
     value = -claim.margin if claim.test == "falls-less" else 0.0
-    return _judged([contrast([(sign, last), (-sign, first)])], lambda estimates: test_above(estimates, value))
+    return _judged([contrast([(sign, last), (-sign, first)])], lambda estimates: try_above(estimates, value))
 
 
-def _best(claim: Claim, found: Sequence[Curve]) -> Test:
+def _best(claim: Claim, found: Sequence[Curve]) -> Trial:
     """The highest of the claimed places against every other."""
     (curve,) = found
     assert claim.at is not None
     claimed = [sample for x, sample in curve.items() if x in claim.at]
     others = [sample for x, sample in curve.items() if x not in claim.at]
     if not claimed or not others:
-        return Test(why="no values where the claim is made, or elsewhere")
+        return Trial(why="no values where the claim is made, or elsewhere")
     best = max(claimed, key=lambda sample: sample.mean)
-    return _judged([contrast([(1, best), (-1, other)]) for other in others], test_above)
+    return _judged([contrast([(1, best), (-1, other)]) for other in others], try_above)
 
 
-def _steadier(claim: Claim, found: Sequence[Curve]) -> Test:
+def _steadier(claim: Claim, found: Sequence[Curve]) -> Trial:
     first, second = found
-    return test_steadier([(first[x], second[x]) for x in first])
+    return try_steadier([(first[x], second[x]) for x in first])
 
 
-def _gains(claim: Claim, found: Sequence[Curve]) -> Test:
-    return _judged([contrast([(1, sample)]) for sample in found[0].values()], test_above)
+def _gains(claim: Claim, found: Sequence[Curve]) -> Trial:
+    return _judged([contrast([(1, sample)]) for sample in found[0].values()], try_above)
 
 
-TESTS: dict[str, Callable[[Claim, Sequence[Curve]], Test]] = {
+TESTS: dict[str, Callable[[Claim, Sequence[Curve]], Trial]] = {
     "above": _above,
     "level": _level,
     "widens": _widens,

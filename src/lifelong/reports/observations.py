@@ -20,7 +20,8 @@ Observations = dict[tuple[str, str, float | None], Sample]
 def observe(report: Report, results: Results) -> Observations:
     """The observations of a report; of a section that does not keep it, none."""
     measured = report.kind.measures and report.kind_name != "collective"
-    asked = [report.name] if measured else report.all_experiments()
+    collective = getattr(report.options, "collective", None)
+    asked = [report.name] if measured else [*report.all_experiments(), *([collective] if collective else [])]
     if any(name not in results.made for name in asked):
         return {}
     if measured:

@@ -97,7 +97,7 @@ def today(settings: Settings, name: str) -> str | None:
 def versions_of(experiment: Experiment) -> dict[str, str]:
     """Versions that the last state of the first seed was made with."""
     state = final_state(experiment, experiment.seeds[0], experiment.tasks[-1])
-    found: dict[str, str] = read_info(state, "state")["versions"] if state.exists() else {}
+    found: dict[str, str] = read_info(state, "state").get("versions", {}) if state.exists() else {}
     return found
 
 

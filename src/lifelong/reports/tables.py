@@ -30,8 +30,8 @@ a star were chosen from a grid on the validation split.
 
 VERDICTS = """\
 Is ours the printed number? *Same* when the whole 95 % interval of our mean lies within a quarter of the interquartile range
-of the methods, printed or ours, whichever is less; *different* when all of it lies beyond; *undecided* otherwise; *not judged*
-below three seeds. A printed value marked † is doubtful in itself, as said below the table.
+of the methods, printed or ours, whichever is less; *different* when all of it lies beyond; *undecided* otherwise; *not
+judged* below three seeds. A printed value marked † is doubtful in itself, as said below the table.
 """
 
 CHOICES = """\
@@ -84,9 +84,7 @@ def _cells(report: Report, results: Results) -> list[dict[str, Any]]:
                         "printed_deviation": target.deviation,
                         "doubt": target.doubt,
                         "difference": None if result["mean"] is None else result["mean"] - target.mean,
-                        "verdict": "tier"
-                        if smaller
-                        else judge_cell(ours, target.mean, tolerance(printed, metric, means[metric])),
+                        "verdict": "tier" if smaller else word,
                     }
                 cells.append(cell)
     return cells

@@ -80,7 +80,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Test:
+class Trial:
     """What a claim's data say: one-sided p for it and against it; without them the seeds are too few, or there are none.
 
     Attributes:
@@ -133,14 +133,14 @@ def _error(error: float, mean: float) -> float:
     return 0.0 if error <= 1e-9 * max(1.0, abs(mean)) else error
 
 
-def test_above(estimates: Sequence[Estimate], value: float = 0.0) -> Test:
+def try_above(estimates: Sequence[Estimate], value: float = 0.0) -> Trial:
     """Whether every contrast lies above `value`."""
     worst = max(estimates, key=lambda one: one.above(value))
     against = min(1.0, len(estimates) * min(one.below(value) for one in estimates))
-    return Test(worst.above(value), against, worst)
+    return Trial(worst.above(value), against, worst)
 
 
-def test_level(estimates: Sequence[Estimate], margin: float) -> Test:
+def try_level(estimates: Sequence[Estimate], margin: float) -> Trial:
     """Whether every contrast lies within the margin on either side of 0 (two one-sided tests)."""
 
     def inside(one: Estimate) -> float:
@@ -148,20 +148,20 @@ def test_level(estimates: Sequence[Estimate], margin: float) -> Test:
 
     worst = max(estimates, key=inside)
     outside = [min(one.above(margin), one.below(-margin)) for one in estimates]
-    return Test(inside(worst), min(1.0, len(estimates) * 2 * min(outside)), worst)
+    return Trial(inside(worst), min(1.0, len(estimates) * 2 * min(outside)), worst)
 
 
-def test_steadier(pairs: Sequence[tuple[Sample, Sample]]) -> Test:
+def try_steadier(pairs: Sequence[tuple[Sample, Sample]]) -> Trial:
     """Whether the first of every pair spreads less over seeds than the second (F test of two variances)."""
     if (n := min(sample.n for pair in pairs for sample in pair)) < LEAST:
-        return Test(why=_too_few(n, "seeds"))
+        return Trial(why=_too_few(n, "seeds"))
     below, above = [], []
     for a, b in pairs:
         one, other = (a.deviation or 0.0) ** 2, (b.deviation or 0.0) ** 2
         ratio = one / other if other else math.inf
         below.append(float(stats.f.cdf(ratio, a.n - 1, b.n - 1)))
         above.append(float(stats.f.sf(ratio, a.n - 1, b.n - 1)))
-    return Test(max(below), min(1.0, len(pairs) * min(above)))
+    return Trial(max(below), min(1.0, len(pairs) * min(above)))
 
 
 def correct_holm(ps: Sequence[float]) -> list[float]:
@@ -183,14 +183,14 @@ class Verdict:
     why: str = ""
 
 
-def judge(tests: Iterable[Test]) -> list[Verdict]:
+def judge(tests: Iterable[Trial]) -> list[Verdict]:
     """The verdicts of one page, in order."""
     listed = list(tests)
     corrected = iter(correct_holm([test.p for test in listed if not test.why]))
     return [_verdict(test, None if test.why else next(corrected)) for test in listed]
 
 
-def _verdict(test: Test, p: float | None) -> Verdict:
+def _verdict(test: Trial, p: float | None) -> Verdict:
     if p is None:
         return Verdict("not attempted", None, test.shown, test.why)
     if p >= LEVEL:
