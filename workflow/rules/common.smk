@@ -123,12 +123,16 @@ def report_evidence(name):
 
 
 def section_evidence(section):
-    """What a section collects: what its reports need, and what they have measured of it."""
+    """What a section collects: scores, and what its reports have measured."""
     found = []
     for name in SETTINGS.sections()[section]:
-        kind = SETTINGS.report(name).kind
-        found += measured_files(name) if kind.measures else []
-        found += [] if kind.measures and not kind.scores else report_evidence(name)
+        wanted = SETTINGS.report(name)
+        found += measured_files(name) if wanted.kind.measures else []
+        if wanted.kind.scores:
+            found += [file for shown in wanted.all_experiments() for file in summary_inputs_of(SETTINGS.experiment(shown))]
+        collective = getattr(wanted.options, "collective", None)
+        seeds = range(SETTINGS.skill.collective(collective).seeds) if collective else ()
+        found += [paths.collective_scores(collective, seed) for seed in seeds]
     return list(dict.fromkeys(found))
 
 

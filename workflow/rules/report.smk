@@ -49,7 +49,7 @@ for section in SETTINGS.sections():
         input:
             section_evidence(section),
         output:
-            kept_files(section),
+            [update(path) for path in kept_files(section)],
         params:
             section=section,
             fingerprint=stages.job_fingerprint(SETTINGS, "collect", section),

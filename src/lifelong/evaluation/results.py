@@ -113,7 +113,7 @@ def read_table(path: Path, kind: type[Line]) -> list[Line]:
     """
     if not path.exists():
         return []
-    remedy = f"`git checkout -- {path}` brings back what is kept, `snakemake {path.parent.name}` makes it anew"
+    remedy = f"`git checkout -- {path}` brings back what is kept; deleted, `snakemake {path.parent.name}` makes it anew"
     with open(path, newline="") as handle:
         reader = csv.DictReader(handle, restval="", restkey="more")
         columns = [field.name for field in fields(kind)]

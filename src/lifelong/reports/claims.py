@@ -17,6 +17,7 @@ A claim that nothing tests says why instead (`untested`). `verdicts` judges; all
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -33,6 +34,7 @@ from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import (
     Estimate,
+    Outcome,
     Sample,
     Trial,
     Verdict,
@@ -93,6 +95,7 @@ class Finding:
 
     claim: Claim
     place: str
+    claims: str
     report: str
     tier: str
     verdict: Verdict
@@ -134,9 +137,18 @@ def judge_section(results: Results) -> list[Finding]:
     observed = {name: observe(settings.report(name), results) for name in dict.fromkeys(n for *_, n in asked)}
     tests = [try_claim(claim, observed[name], settings.report(name)) for claim, _, name in asked]
     return [
-        Finding(claim, place.place, name, place.tier, verdict, _numbers(claim, observed[name]))
+        Finding(claim, place.place, place.claims, name, place.tier, verdict, _numbers(claim, observed[name]))
         for (claim, place, name), verdict in zip(asked, judge(tests), strict=True)
     ]
+
+
+def count_outcomes(place: Place, findings: Sequence[Finding]) -> Counter[Outcome]:
+    """Of a table or figure: claims by outcome; one that no report tests is not attempted, one that two test counts twice."""
+    own = [one for one in findings if (one.place, one.claims) == (place.place, place.claims)]
+    counted = Counter[Outcome](one.verdict.outcome for one in own)
+    tested = {one.claim.statement for one in own}
+    counted["not attempted"] += sum(claim.statement not in tested for claim in read_claims(place.claims))
+    return counted
 
 
 def _places(settings: Settings, section: str) -> list[Place]:

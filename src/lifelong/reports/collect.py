@@ -28,10 +28,13 @@ from lifelong.runtime.artifacts import json_digest, read_json, read_tensors, wri
 def collect(settings: Settings, section: str) -> None:
     """Write results.csv, quantities.csv and provenance.json of a section.
 
-    An experiment whose rows and fingerprint are as they were keeps what is said of how it was made, so that collecting the
-    same again changes no file.
+    An experiment whose rows and fingerprint are as they were keeps what is said of how it was made, and a report whose
+    fingerprint is keeps the times that it measured, so that collecting the same again changes no file.
     """
     before = read_provenance(section)
+    times = {
+        _place(one): one for one in read_table(paths.section(section, "quantities.csv"), Quantity) if one.metric in TIMES
+    }
     reports = [settings.report(name) for name in settings.sections()[section]]
     rows: list[Row] = []
     made: dict[str, Made] = {}
@@ -46,9 +49,12 @@ def collect(settings: Settings, section: str) -> None:
     quantities: list[Quantity] = []
     for report in reports:
         if report.kind.measures:
+            fingerprint = measure_fingerprint(settings, report.name)
             measured = read_table(paths.measured(report.name, "csv"), Quantity)
+            if report.name in before and before[report.name].fingerprint == fingerprint:
+                measured = [times.get(_place(one), one) for one in measured]
             digest = json_digest([repr(one) for one in measured])
-            made[report.name] = Made(fingerprint=measure_fingerprint(settings, report.name), machine=machine(), rows=digest)
+            made[report.name] = Made(fingerprint=fingerprint, machine=machine(), rows=digest)
             quantities += measured
         if report.kind.evidence:
             write_bytes(paths.evidence(report.name), paths.measured(report.name, "safetensors").read_bytes())
@@ -58,8 +64,19 @@ def collect(settings: Settings, section: str) -> None:
             made[name] = old
     write_table(paths.section(section, "results.csv"), rows, Row)
     write_table(paths.section(section, "quantities.csv"), quantities, Quantity)
-    write_json(paths.section(section, "provenance.json"), {name: one.model_dump() for name, one in made.items()})
+    write_json(
+        paths.section(section, "provenance.json"),
+        {name: one.model_dump(exclude_defaults=True) for name, one in made.items()},
+    )
     paths.section(section, "imported.csv").unlink(missing_ok=True)
+
+
+TIMES = ("seconds", "milliseconds")
+"""Quantities that differ from run to run."""
+
+
+def _place(one: Quantity) -> tuple[object, ...]:
+    return one.report, one.row, one.experiment, one.seed, one.x, one.y, one.metric
 
 
 def measure(settings: Settings, report: Report) -> None:

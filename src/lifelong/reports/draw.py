@@ -6,18 +6,19 @@ import importlib
 
 from lifelong.params import Report, Settings
 from lifelong.reports.results import Results
+from lifelong.reports.scoreboard import write_scoreboard
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 
 def draw(settings: Settings, name: str | None) -> None:
-    """Draw a report, all of a section, or, without a name, all of every section that keeps something.
+    """Draw a report, all of a section, or, without a name, all of every section that keeps something and the scoreboard.
 
     Raises:
         UserError: there is no such section or report, or nothing is kept of it; what can be drawn is.
     """
-    sections, faults = settings.sections(), list[str]()
+    sections, faults, drawn = settings.sections(), list[str](), list[Results]()
     if name is not None and name not in sections and name not in settings.reports:
         raise UserError(f"report {name!r} is unknown; {did_you_mean(name, [*sections, *settings.reports])}")
     for section, names in sections.items():
@@ -34,6 +35,9 @@ def draw(settings: Settings, name: str | None) -> None:
                 write(settings, report, results)
             except UserError as error:
                 faults.append(f"{report.name} is not drawn: {error}")
+        drawn.append(results)
+    if name is None:
+        write_scoreboard(drawn)
     if faults:
         raise UserError("\n".join(faults))
 

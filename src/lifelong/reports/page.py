@@ -7,6 +7,7 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
 - `claims(report)`: what the paper says of a table or figure, our numbers and verdicts;
+- `outcomes(paper)`: how many claims of the paper have which outcome, in words;
 - `scoreboard(paper)`: how many claims of each table and figure have which outcome;
 - `matrix(paper)`: all that the paper says of its tables and figures, with every verdict and what was not attempted;
 - `printed(report, row, metric, ...)`: that cell's printed value;
@@ -36,12 +37,12 @@ import numpy as np
 from lifelong.params import Report, Settings
 from lifelong.params.reports import PAPER, PageOptions
 from lifelong.reports.cells import Cell, read_csv
-from lifelong.reports.claims import describe, find_findings, read_claims, read_papers
+from lifelong.reports.claims import count_outcomes, describe, find_findings, read_claims, read_papers
 from lifelong.reports.figures.paired import decided, interval
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
-from lifelong.reports.verdicts import OUTCOMES
+from lifelong.reports.verdicts import OUTCOMES, Outcome
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, write_text
 from lifelong.runtime.errors import UserError, did_you_mean
@@ -156,17 +157,16 @@ class Numbers:
 
     def scoreboard(self, paper: str) -> str:
         """How many claims of each table and figure have which outcome."""
-        found = find_findings(self._results)
-        body, total = [], Counter[str]()
-        for place in read_papers()[paper]:
-            own = [one for one in found if one.place == place.place]
-            counted = Counter[str](one.verdict.outcome for one in own)
-            tested = {one.claim.statement for one in own}
-            counted["not attempted"] += sum(claim.statement not in tested for claim in read_claims(place.claims))
-            total += counted
-            body.append([place.place, *(str(counted[word] or "-") for word in OUTCOMES), place.tier or "-"])
-        body.append(["All", *(str(total[word] or "-") for word in OUTCOMES), ""])
+        counted = [(place, count_outcomes(place, find_findings(self._results))) for place in read_papers()[paper]]
+        body = [[place.place, *(str(one[word] or "-") for word in OUTCOMES), place.tier or "-"] for place, one in counted]
         return table(["Where", *(word.capitalize() for word in OUTCOMES), "Tier"], body)
+
+    def outcomes(self, paper: str) -> str:
+        """`41 are supported, 7 contradicted, 44 undecided and 11 not attempted`."""
+        found = find_findings(self._results)
+        total = sum((count_outcomes(place, found) for place in read_papers()[paper]), Counter[Outcome]())
+        told = [f"{total[word]} {word}" for word in OUTCOMES]
+        return _listed([told[0].replace(" ", " are "), *told[1:]])
 
     def matrix(self, paper: str) -> str:
         """Every claim of the paper: a line for each report of this section that tests it, or why it is not attempted."""

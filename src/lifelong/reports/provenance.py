@@ -64,7 +64,7 @@ def read_provenance(section: str) -> dict[str, Made]:
     except (ValidationError, AttributeError) as error:
         raise UserError(
             f"{path}: found {str(error).splitlines()[0]}; expected an object a name; `git checkout -- {path}` brings back "
-            f"what is kept, `snakemake {section}` makes it anew"
+            f"what is kept; deleted, `snakemake {section}` makes it anew"
         ) from None
 
 
