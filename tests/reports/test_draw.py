@@ -42,13 +42,25 @@ def test_a_clone_draws_what_is_in_git_to_the_byte(clone: Path, shipped: Settings
         for name in shipped.sections()[section]:
             for suffix in ("md", *shipped.report(name).kind.writes):
                 paths.report(name, suffix).unlink()
-    draw(shipped, None)
+        draw(shipped, section)
     after = content(clone)
     assert after.keys() == before.keys()
     pictures = {name for name in after if name.endswith(".png")}
     assert [name for name in after if name not in pictures and after[name] != before[name]] == []
     draw(shipped, "digits/comparison")
     assert content(clone) == after
+
+
+@pytest.mark.workflow
+def test_everything_in_git_is_drawn_anew_to_the_byte(
+    tmp_path: Path, shipped: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "reports", tmp_path / "reports")
+    monkeypatch.chdir(tmp_path)
+    before = content(tmp_path)
+    draw(shipped, None)
+    after = content(tmp_path)
+    assert [name for name in after if not name.endswith(".png") and after[name] != before.get(name)] == []
 
 
 def test_rows_of_older_code_and_imported_ones_are_named(clone: Path, shipped: Settings) -> None:
