@@ -135,9 +135,8 @@ class Project:
         """Outputs of the jobs that a dry run would do, sorted."""
         output = self.snakemake("--dry-run", *targets)
         lines = [line.strip() for line in output.splitlines()]
-        return sorted(
-            part for line in lines if line.startswith("output: ") for part in line.removeprefix("output: ").split(", ")
-        )
+        outputs = [line.removeprefix("output: ").split(", ") for line in lines if line.startswith("output: ")]
+        return sorted(part.removesuffix(" (update)") for parts in outputs for part in parts)
 
     def digests(self) -> dict[str, str]:
         """sha256 of every result, by path; logs, checkpoints and receipts of the tracker are not results."""
