@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from support.elsewhere import elsewhere
+from support.reports import draw_report
 from support.resuming import killed_and_resumed
 from support.tiny import identical
 from support.tracked_files import client
@@ -363,7 +364,7 @@ def test_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for matrix in scores["confusion"]:
         assert np.array(matrix).sum(1).tolist() == [(arrays["test_labels"] == c).sum() for c in range(5)]
     assert not np.array(scores["confusion"][0])[:, 3:].any()
-    report.write(found, found.report("r/seg"))
+    draw_report(found, "r/seg")
     text = paths.report("r/seg", "md").read_text()
     assert "| PLOP " in text
     assert paths.report("r/seg", "png").stat().st_size > 1000

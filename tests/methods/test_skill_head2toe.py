@@ -98,12 +98,12 @@ def test_the_report_says_what_is_added_told_and_routed(tmp_path: Path, monkeypat
     collective = settings.skill.collective(NAME)
     found = head2toe.accuracies(NAME, collective, 0, TASKS)
     assert found == [[0.5] * 3, [0.75] * 3, [0.5] * 3, [0.75] * 3]  # the image that goes astray is wrong anyway
-    page = "\n".join(head2toe.section(NAME, collective, TASK_NAMES))
+    page = "\n".join(head2toe.section(head2toe.measure("r", NAME, collective, TASKS), collective, TASK_NAMES))
     assert "Gain +25.00 when the task is told, +25.00 when mahalanobis names it." in page
     routes[3] = 2
     write_tensors(paths.collective_predictions(NAME, 0), "skill-predictions", arrays | {"routes/mahalanobis": routes}, {})
     assert head2toe.accuracies(NAME, collective, 0, TASKS)[2][0] == 0.25
-    assert head2toe.section(NAME, collective_settings(seeds=1).skill.collective(NAME), TASK_NAMES) == []
+    assert head2toe.section([], collective_settings(seeds=1).skill.collective(NAME), TASK_NAMES) == []
 
 
 def test_only_a_head_with_biases_can_choose() -> None:

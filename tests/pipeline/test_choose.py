@@ -13,6 +13,7 @@ from torch import Tensor
 from lifelong.params import Settings, settings
 from lifelong.pipeline.choose import apply_choice, choose
 from lifelong.pipeline.graph import DIVERGED, final_state
+from lifelong.reports.provenance import Made
 from lifelong.reports.tables import choices
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_info, read_result, write_result
@@ -131,15 +132,13 @@ def test_the_chosen_candidates_runs_are_the_experiments_own(tmp_path: Path, monk
     assert trained == [0] * 6 + [1] * 6
 
 
-def test_a_report_tells_every_candidates_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_report_tells_every_candidates_result() -> None:
     candidates = [
         {"options": {"strength": strength, "fisher": "exact"}, "acc": acc, "deviation": deviation}
         for strength, acc, deviation in ((0.1, 0.5, 0.0125), (10.0, 0.62, None), (1000.0, None, None))
     ]
     chosen = {"options": candidates[1]["options"], "varied": ["strength", "fisher"], "candidates": candidates}
-    write_result(paths.chosen("x"), chosen)
-    assert choices({"experiment": "x"}) == (
+    assert choices(Made(choice=chosen)) == (
         "strength 0.1, fisher exact: 50.00 ± 1.25; strength 10, fisher exact*: 62.00; strength 1000, fisher exact: diverged"
     )
 

@@ -380,7 +380,8 @@ def test_what_the_other_jobs_run_is_in_their_fingerprint(tmp_path: Path, monkeyp
 
 def test_the_table_of_jobs_names_functions_that_there_are() -> None:
     settings = collective_settings(head2toe={"head": "biases", "mapper": "gmmc"})
-    of = {"images": ("digits",), "tasks": ("three",), "features": ("random", "all"), "report": ("tiny/all",)}
+    of = {"images": ("digits",), "tasks": ("three",), "features": ("random", "all")}
+    of |= {"report": ("tiny/all",), "measure": ("tiny/all",), "collect": ("tiny",)}
     of |= dict.fromkeys(("evaluate", "choose", "summarise", "track"), ("on-features-ewc",))
     of |= {"stage": ("on-features-ewc", "learn")} | dict.fromkeys(("teach-biased", "judge-biased"), (NAME, "biases"))
     for kind, job in JOBS.items():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.reports import draw_report
 from support.runs import SPLIT, made
 
 from lifelong import params
@@ -132,7 +133,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 def test_reports_name_every_protocol(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
-    protocols.write(settings(), settings().report("ari/protocols"))
+    draw_report(settings(), "ari/protocols")
     text = paths.report("ari/protocols", "md").read_text()
     for name in ("class_il", "chunk(1)", "chunk(5)", "chunk(20)", "chunk(100)", "task_oracle", "task_pred(20)"):
         assert name in text
@@ -148,7 +149,7 @@ def test_reports_name_every_protocol(finished: Path, monkeypatch: pytest.MonkeyP
 
 def test_steps_are_means_over_the_tasks_seen(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
-    steps.write(settings(), settings().report("ari/steps"))
+    draw_report(settings(), "ari/steps")
     curves = []
     for seed in SEEDS:
         r = read_result(paths.scores("tiny", seed))["test"]["chunk_5"]
@@ -174,7 +175,7 @@ def test_a_seed_that_diverged_is_left_out_and_named(finished: Path, tmp_path: Pa
     left = 100 * np.mean(read_result(paths.scores("tiny", SEEDS[1]))["test"]["chunk_5"][2])
     for module in (protocols, steps):
         name = module.__name__.rpartition(".")[2]
-        module.write(settings(), settings().report(f"ari/{name}"))
+        draw_report(settings(), f"ari/{name}")
         found = [row for row in rows_of(name) if row["protocol"] == "chunk(5)" and row["metric"] in ("acc", "accuracy")]
         value = found[-1] if name == "protocols" else found[2]
         assert float(value["mean"]) == pytest.approx(left, abs=1e-3)
@@ -185,7 +186,7 @@ def test_a_seed_that_diverged_is_left_out_and_named(finished: Path, tmp_path: Pa
 
 def test_distances_are_those_of_the_curves(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
-    distances.write(settings(), settings().report("ari/distances"))
+    draw_report(settings(), "ari/distances")
     curves = [
         [json.loads(line) for line in paths.curve(paths.state("tiny", s, 2, "learn")).read_text().splitlines()]
         for s in SEEDS
@@ -198,7 +199,7 @@ def test_distances_are_those_of_the_curves(finished: Path, monkeypatch: pytest.M
 
 def test_distances_are_of_the_seeds_that_all_runs_have(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
-    distances.write(settings(), settings().report("ari/seeds"))
+    draw_report(settings(), "ari/seeds")
     values = {row: [line["distance"] for line in rows_of("seeds") if line["row"] == row] for row in ("ARI", "Fewer")}
     assert values["ARI"] == values["Fewer"]
     with pytest.raises(UserError, match=r"no seed in common: 'tiny' has \[4, 5\], 'fewer' has \[7\]"):
@@ -207,7 +208,7 @@ def test_distances_are_of_the_seeds_that_all_runs_have(finished: Path, monkeypat
 
 def test_attention_is_shared_out_over_all_pixels(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
-    attention.write(settings(), settings().report("ari/attention"))
+    draw_report(settings(), "ari/attention")
     found = rows_of("attention")
     for image in ("1", "2", "3"):
         shares = [float(row["percent"]) for row in found if row["image"] == image and row["part"] != "std"]
@@ -222,10 +223,10 @@ def test_shares_are_counted_over_half_open_parts() -> None:
 
 def test_mixing_all_models_brings_them_together_without_training() -> None:
     """The supplement's Eq. 11: rows sum to 1, and the largest distance shrinks each round (reading A15)."""
-    body = [line.split("|") for line in distances._mixing().splitlines() if line.startswith("| ") and line[2].isdigit()]
-    largest = [float(line[2]) for line in body]
+    found = distances._mixing("a/b")
+    largest = [one.value or 0.0 for one in found if one.metric == "largest"]
     assert all(later < 0.5 * earlier for earlier, later in pairwise(largest))
-    assert all(float(line[3]) < 1e-12 for line in body)
+    assert all((one.value or 0.0) < 1e-12 for one in found if one.metric == "error")
 
 
 def test_costs_are_of_a_step_that_learns(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,17 +245,12 @@ def test_costs_are_of_a_step_that_learns(finished: Path, monkeypatch: pytest.Mon
     step()
 
 
-@pytest.mark.parametrize(("ratio", "word"), [(1.25, "reproduced"), (2.5, "contradicted"), (1.0, "contradicted")])
-def test_the_printed_time_is_a_fifth_more(ratio: float, word: str) -> None:
-    assert costs.verdict(ratio) == word
-
-
 def test_task_axes_have_whole_numbers(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     figures: list[Any] = []
-    for module, drawing, name in ((steps, style, "steps"), (distances, distances, "distances")):
+    for drawing, name in ((style, "steps"), (distances, "distances")):
         monkeypatch.setattr(drawing, "write_figure", lambda path, figure, **_: figures.append(figure))
-        module.write(settings(), settings().report(f"ari/{name}"))
+        draw_report(settings(), f"ari/{name}")
     for figure in figures:
         for axes in figure.axes:
             assert all(float(tick).is_integer() for tick in axes.get_xticks())
@@ -263,8 +259,6 @@ def test_task_axes_have_whole_numbers(finished: Path, monkeypatch: pytest.Monkey
 def test_every_report_leaves_its_figure(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     for report in settings().reports.values():
-        for module in (protocols, steps, distances, attention, costs):
-            if module.__name__ == report.kind.module:
-                module.write(settings(), report)
+        draw_report(settings(), report.name)
         written = {path.suffix.removeprefix(".") for path in Path("reports/ari").glob(f"{report.name.partition('/')[2]}.*")}
         assert written == {"md", *report.kind.writes}

@@ -16,15 +16,7 @@ from lifelong.params.reports import parameter
 from lifelong.reports.figures.importance_density import normalise_values, shape
 from lifelong.reports.figures.parameter_distance import densities, frechet_curve, frechet_gaussian
 from lifelong.reports.figures.parameter_growth import counts
-from lifelong.reports.results import mean_over_seen
 from lifelong.runtime.errors import UserError
-
-
-def test_mean_over_seen_is_the_mean_of_the_lower_triangle_row_by_row() -> None:
-    rows = [[0.9, 0.1, 0.2], [0.7, 0.8, 0.3], [0.5, 0.6, 0.7]]
-    assert mean_over_seen(rows) == pytest.approx([90.0, 75.0, 60.0])
-    joint: list[list[float | None]] = [[None] * 3, [None] * 3, [0.8, 0.9, 1.0]]
-    assert mean_over_seen(joint) == [None, None, pytest.approx(90.0)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(1, 4), st.integers(1, 5), st.integers(0, 3))

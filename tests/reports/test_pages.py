@@ -17,6 +17,7 @@ from lifelong.reports.ari.words import PROTOCOLS
 from lifelong.reports.cells import write_csv
 from lifelong.reports.collective import METRICS as SKILL_METRICS
 from lifelong.reports.quantities import METRICS
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json
 
@@ -62,8 +63,7 @@ def can_give(experiment: Experiment, metric: str) -> bool:
 def made_up_json(found: Settings, report: Report) -> dict[str, Any]:
     """A claim, and for SKILL's reports values by seed."""
     values = [0.5, 1.0, 1.5]
-    told: dict[str, Any] = {"claims": [{"statement": "s", "verdict": "trend only", "numbers": "1"}]}
-    told |= {"orderings": [{"claim": "c", "printed": "p", "ours": "o", "verdict": "v"}]}
+    told: dict[str, Any] = {}
     if isinstance(report.options, CollectiveOptions):
         collective = found.skill.collective(report.options.collective)
         told["variants"] = {variant: dict.fromkeys(SKILL_METRICS, values) for variant in collective.variants}
@@ -91,7 +91,7 @@ def rendered_pages(found: Settings, sections: Collection[str], values: dict[str,
         "printed": 2.0,
         "printed_deviation": 0.1,
     }
-    usual |= {"difference": -1.0, "verdict": "contradicted", "doubt": ""} | values
+    usual |= {"difference": -1.0, "verdict": "different", "doubt": ""} | values
     wanted = {name: report for name, report in found.reports.items() if report.section in sections}
     for name, report in wanted.items():
         columns = ["row", "protocol", "metric", "x", *usual]
@@ -99,7 +99,7 @@ def rendered_pages(found: Settings, sections: Collection[str], values: dict[str,
         write_json(paths.report(name, "json"), made_up_json(found, report))
     pages = {name: report for name, report in wanted.items() if report.kind_name == "page"}
     for report in pages.values():
-        page.write(found, report)
+        page.write(found, report, Results(found, report.section))
     return {name: paths.report(name, "md").read_text() for name in pages}
 
 
@@ -110,7 +110,7 @@ def test_shipped_pages_ask_for_what_their_reports_have(
     for name, text in rendered_pages(shipped, shipped.sections(), {}).items():
         assert "1.00 ± 0.50" in text
         template = (PAPER / "pages" / f"{shipped.report(name).options.model_dump()['template']}.md").read_text()
-        assert ("1 trend only" in text) == ("counts(" in template)
+        assert ("different" in text) == ("counts(" in template or "verdict(" in template)
 
 
 def test_a_part_is_told_of_protocol_by_protocol(shipped: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_part_is_told_of_protocol_by_protocol(shipped: Settings, tmp_path: Pat
         for p, mean in means.items()
     ]
     write_csv(paths.report(report.name, "csv"), ["row", "metric", "mean", "deviation", "n"], lines, ".4f")
-    found = page.Numbers({"parts-mnist": report}).tally("parts-mnist", "ARI against ER")
+    found = page.Numbers({"parts-mnist": report}, Results(shipped, "ari")).tally("parts-mnist", "ARI against ER")
     assert found == "more under class_il, chunk(20) and task_oracle; less under chunk(1); undecided under chunk(5)"
 
 
@@ -135,7 +135,7 @@ def test_rows_that_lost_seeds_are_named(shipped: Settings, tmp_path: Path, monke
     ):
         lines = [{"row": row, "metric": "acc", "n": n} for row, n in seeds.items()]
         write_csv(paths.report(report.name, "csv"), ["row", "metric", "n"], lines, ".4f")
-        assert page.Numbers({"figure-4": report}).lost("figure-4") == expected
+        assert page.Numbers({"figure-4": report}, Results(shipped, "ari")).lost("figure-4") == expected
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_rows_that_lost_seeds_are_named(shipped: Settings, tmp_path: Path, monke
         ),
         ({"mean": 9.0}, ["more under every protocol", "+9.00 ± 0.50 [7.76, 10.24], more"], "undecided under"),
         ({"mean": -9.0}, ["less under every protocol", "-9.00 ± 0.50 [-10.24, -7.76], less"], "undecided under"),
-        ({"n": 1, "deviation": ""}, ["one seed under every protocol", "+1.00 (n = 1), one seed"], "more under"),
-        ({"verdict": "reproduced"}, ["describes it: class_il (1.00 ± 0.50), chunk(1) (1.00 ± 0.50)"], "no protocol"),
+        ({"n": 1, "deviation": ""}, ["not judged under every protocol", "+1.00 (n = 1), not judged"], "more under"),
+        ({"verdict": "same"}, ["describes it: class_il (1.00 ± 0.50), chunk(1) (1.00 ± 0.50)"], "no protocol"),
         ({"difference": 1.5}, ["1.50 points above it", "98.91 lies 1.50 points below ours"], "points above ours"),
     ],
 )

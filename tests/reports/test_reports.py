@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from support.reports import draw_report
 
 from lifelong.data import catalog, sequences
 from lifelong.params import Settings, settings
@@ -19,9 +20,12 @@ from lifelong.pipeline.run import run_stage
 from lifelong.pipeline.summarise import summarise
 from lifelong.reports import page
 from lifelong.reports.cells import read_csv
+from lifelong.reports.collect import collect, measure
+from lifelong.reports.draw import draw
 from lifelong.reports.figures import style
 from lifelong.reports.figures.importance_density import importances
 from lifelong.reports.figures.parameter_distance import moved
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, read_tensors, write_result
 from lifelong.runtime.errors import UserError
@@ -90,14 +94,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 evaluate(experiment, seed)
         for experiment in found.experiments.values():
             summarise(experiment)
-        for name in found.reports:
-            write(found, name)
+        for name, report in found.reports.items():
+            if report.kind.measures:
+                measure(found, found.report(name))
+        collect(found, "demo")
+        draw(found, "demo")
         yield found
-
-
-def write(found: Settings, name: str) -> None:
-    report = found.report(name)
-    importlib.import_module(report.kind.module).write(found, report)
 
 
 def lines(name: str, **wanted: object) -> list[dict[str, str]]:
@@ -125,17 +127,17 @@ def test_every_figure_is_a_page_with_an_image_a_table_and_how_it_was_made(projec
 def test_the_same_results_give_the_same_bytes(project: Settings) -> None:
     for name, report in project.reports.items():
         before = {suffix: paths.report(name, suffix).read_bytes() for suffix in ("md", *report.kind.writes)}
-        write(project, name)
+        draw(project, name)
         assert before == {suffix: paths.report(name, suffix).read_bytes() for suffix in before}
 
 
 def test_another_scale_is_shown_and_not_judged(project: Settings) -> None:
-    assert {line["verdict"] for line in lines("smaller") if line["printed_mean"]} == {"not attempted"}
+    assert {line["verdict"] for line in lines("smaller") if line["printed_mean"]} == {"tier"}
     assert "the network, the tasks or the budget are smaller" in paths.report("demo/smaller", "md").read_text()
 
 
 def test_a_row_of_the_printed_scale_is_judged_even_so(project: Settings) -> None:
-    assert {(line["row"], line["verdict"] == "not attempted") for line in lines("mixed") if line["verdict"]} == {
+    assert {(line["row"], line["verdict"] == "tier") for line in lines("mixed") if line["verdict"]} == {
         ("ANPyC", False),
         ("Joint", True),
     }
@@ -169,31 +171,32 @@ def test_what_diverged_has_no_value_and_is_named(project: Settings, monkeypatch:
     assert "iverged" not in paths.report("demo/width", "md").read_text()
     crossed: list[tuple[float, ...]] = []
     monkeypatch.setattr(style, "crosses", lambda axes, places, number: crossed.append(tuple(places)))
-    write(project, "demo/strength")
+    draw(project, "demo/strength")
     assert crossed == [(1e30,), (), (1e30,), ()]
     crossed.clear()
-    write(project, "demo/bars")
+    draw(project, "demo/bars")
     assert crossed == [(1,), (1,)]
 
 
-def test_a_row_with_a_diverged_seed_contradicts_the_printed_one(
+def test_a_row_with_a_diverged_seed_says_so_beside_the_printed_one(
     project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summaries = {name: read_result(paths.summary(name)) for name in ("finetune", "anpyc", "joint")}
-    for protocol in summaries["anpyc"]["test"].values():
-        for metric in protocol.values():
-            metric |= {"mean": None, "deviation": None, "by_seed": [None, metric["by_seed"][1]]}
+    for place in ("results", "logs"):
+        if Path(place).exists():
+            shutil.copytree(place, tmp_path / place)
     monkeypatch.chdir(tmp_path)
-    for name, summary in summaries.items():
-        write_result(paths.summary(name), summary)
-    write(project, "demo/table")
+    scores = read_result(paths.scores("anpyc", 0))
+    nothing = {protocol: [[None, None], [None, None]] for protocol in scores["test"]}
+    write_result(paths.scores("anpyc", 0), scores | {"test": nothing, "validation": nothing, "initial": [None, None]})
+    draw_report(project, "demo/table")
     found = [(line["metric"], line["mean"], line["verdict"]) for line in lines("table", row="ANPyC") if line["verdict"]]
-    assert found == [(metric, "", "contradicted") for metric in ("acc", "bwt", "fwt_joint")]
+    assert found == [(metric, "", "diverged") for metric in ("acc", "bwt", "fwt_joint")]
     assert "bwt" not in {line["metric"] for line in lines("table", row="Joint")}
     text = paths.report("demo/table", "md").read_text()
-    left = 100 * summaries["anpyc"]["test"]["task_incremental"]["acc"]["by_seed"][1]
-    assert f"ANPyC diverged with 1 of 2 seeds, which contradicts what is printed; the others have ACC {left:.2f}," in text
-    assert page.Numbers({"table": project.report("demo/table")}).cell("table", "ANPyC", "acc") == "diverged"
+    left = 100 * np.mean(read_result(paths.scores("anpyc", 1))["test"]["task_incremental"][1])
+    assert f"ANPyC diverged with 1 of 2 seeds; the others have ACC {left:.2f}," in text
+    told = page.Numbers({"table": project.report("demo/table")}, Results(project, "demo"))
+    assert told.cell("table", "ANPyC", "acc") == "diverged"
 
 
 def test_density_is_of_the_network_that_the_first_task_left(project: Settings) -> None:
@@ -247,7 +250,8 @@ def test_distance_is_between_the_first_and_the_last_state(project: Settings) -> 
 
 @pytest.fixture
 def numbers(project: Settings) -> page.Numbers:
-    return page.Numbers({name.partition("/")[2]: report for name, report in project.reports.items()})
+    reports = {name.partition("/")[2]: report for name, report in project.reports.items()}
+    return page.Numbers(reports, Results(project, "demo"))
 
 
 def rendered(numbers: page.Numbers, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -291,8 +295,8 @@ def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
     judged = [line for line in lines("table") if line["verdict"]]
     doubted = [line for line in judged if line["doubt"]]
     assert numbers.doubts("table") == len(doubted) > 0
-    assert sum(int(part.split()[0]) for part in numbers.counts("table").split(", ")) == len(judged) - len(doubted)
-    assert numbers.counts("growth") == "4 reproduced"
+    assert numbers.counts("table") == f"cells: {len(judged) - len(doubted)} not judged"  # two seeds
+    assert numbers.counts("growth") == "claims: 4 supported"
     assert "HAT grows faster than ANPyC" in numbers.claims("growth")
 
 

@@ -20,9 +20,10 @@ from support.collectives import (
     told_and_free,
     write_collective,
 )
+from support.reports import draw_report
 
 from lifelong.methods.skill.measures import measures
-from lifelong.reports import collective, reuse, skill_baselines, skill_costs
+from lifelong.reports import skill_costs
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, read_result, write_result
 from lifelong.runtime.errors import UserError
@@ -77,7 +78,7 @@ def test_measures_of_a_variant_by_hand() -> None:
 
 def test_a_collective_is_shown_as_its_files_say(place: Path) -> None:
     settings = collective_settings()
-    collective.write(settings, settings.report("tiny/all"))
+    draw_report(settings, "tiny/all")
     scores = [read_result(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
     told = read_json(paths.report("tiny/all", "json"))
     for variant in VARIANTS:
@@ -96,34 +97,12 @@ def test_a_collective_is_shown_as_its_files_say(place: Path) -> None:
     assert cells("all", "3") == ["3", "8.0", f"{21 / 8:.2f}", f"{21 / 24:.3f}"]
 
 
-@pytest.mark.parametrize(
-    ("better", "worse", "verdict"),
-    [
-        ([0.9, 0.8], [0.3, 0.4], "trend only"),
-        ([0.3, 0.4], [0.9, 0.8], "contradicted"),
-        ([0.6, 0.4], [0.5, 0.4], "no difference"),
-    ],
-)
-def test_an_ordering_is_judged_by_the_deviation_over_seeds(
-    place: Path, better: list[float], worse: list[float], verdict: str
-) -> None:
-    for seed in range(SEEDS):
-        scores = read_result(paths.collective_scores(NAME, seed))
-        scores["variants"]["MAHA"]["mapper"][-1] = [better[seed]] * TASKS
-        scores["variants"]["GMMC"]["mapper"][-1] = [worse[seed]] * TASKS
-        write_result(paths.collective_scores(NAME, seed), scores)
-    settings = collective_settings()
-    collective.write(settings, settings.report("tiny/all"))
-    assert cells("all", "MAHA maps tasks better than GMMC")[-1] == verdict
-
-
-def test_one_seed_is_not_judged_and_banks_that_differ_are_told(place: Path) -> None:
+def test_banks_that_differ_are_told(place: Path) -> None:
     bank = read_result(paths.bank(NAME, 0, 3, 1))
     bank["variants"]["GMMC"] |= {"sha256": "other", "refused": ["x: is empty"]}
     write_result(paths.bank(NAME, 0, 3, 1), bank)
     settings = collective_settings(seeds=1)
-    collective.write(settings, settings.report("tiny/all"))
-    assert cells("all", "MAHA maps tasks better than GMMC")[-1] == "one seed: not judged"
+    draw_report(settings, "tiny/all")
     assert "NOT all the same" in text("all")
     assert "1 packets refused" in text("all")
     assert " ± " not in " ".join(cells("all", "GMMC"))
@@ -131,13 +110,13 @@ def test_one_seed_is_not_judged_and_banks_that_differ_are_told(place: Path) -> N
 
 def test_a_report_is_the_same_bytes_again(place: Path) -> None:
     settings = collective_settings()
-    kinds = {"all": collective, "learners": skill_baselines, "again": reuse}
+    kinds = ("all", "learners", "again")
     found = []
     for _ in range(2):
-        for name, module in kinds.items():
-            module.write(settings, settings.report(f"tiny/{name}"))
-        found.append({path.name: path.read_bytes() for path in (place / "reports/tiny").iterdir()})
-    assert len(found[0]) == 4 * len(kinds)
+        for name in kinds:
+            draw_report(settings, f"tiny/{name}")
+        found.append({path.name: path.read_bytes() for path in (place / "reports/tiny").iterdir() if path.is_file()})
+    assert len(found[0]) == 4 * len(kinds) + 3
     assert found[0] == found[1]
 
 
@@ -146,7 +125,7 @@ def test_a_report_is_the_same_bytes_again(place: Path) -> None:
 
 def test_learners_stand_beside_the_variants_under_the_same_protocols(place: Path) -> None:
     settings = collective_settings()
-    skill_baselines.write(settings, settings.report("tiny/learners"))
+    draw_report(settings, "tiny/learners")
     scores = [read_result(paths.collective_scores(NAME, seed))["variants"] for seed in range(SEEDS)]
     for variant in VARIANTS:
         row = cells("learners", f"SKILL {variant}")
@@ -175,26 +154,9 @@ def test_learners_stand_beside_the_variants_under_the_same_protocols(place: Path
     assert joint[2] != ""
 
 
-def test_the_paper_orders_the_worst_variant_untold_above_every_baseline_told(place: Path) -> None:
-    settings = collective_settings()
-    skill_baselines.write(settings, settings.report("tiny/learners"))
-    told = read_json(paths.report("tiny/learners", "json"))
-    worst = min(
-        (f"SKILL {variant}" for variant in VARIANTS), key=lambda line: np.mean(told["learners"][line]["class_incremental"])
-    )
-    assert [one["claim"] for one in told["orderings"]] == [f"{worst} above {label}" for label in ("EWC", "PSP")]
-    for label in ("EWC", "PSP"):
-        assert cells("learners", f"{worst} above {label}")[-1] in ("trend only", "contradicted", "no difference")
-    assert not any(line.startswith(f"| {worst} above One") for line in text("learners").splitlines())
-    assert skill_baselines.judge_order(np.array([3.0]), np.array([1.0])) == "one seed: not judged"
-    assert skill_baselines.judge_order(np.array([3.0, 3.2]), np.array([1.0, 1.1])) == "trend only"
-    assert skill_baselines.judge_order(np.array([1.0, 1.1]), np.array([3.0, 3.2])) == "contradicted"
-    assert skill_baselines.judge_order(np.array([1.0, 3.0]), np.array([1.5, 2.0])) == "no difference"
-
-
 def test_what_a_grid_chose_is_shown(place: Path) -> None:
     settings = collective_settings()
-    skill_baselines.write(settings, settings.report("tiny/learners"))
+    draw_report(settings, "tiny/learners")
     found = [line.strip("|").split("|") for line in text("learners").splitlines() if "strength" in line]
     assert [[cell.strip() for cell in row] for row in found] == [
         ["EWC", "strength 1.0", "50.00", "2", "chosen"],
@@ -204,7 +166,7 @@ def test_what_a_grid_chose_is_shown(place: Path) -> None:
 
 def test_what_the_learners_train_is_told(place: Path) -> None:
     settings = collective_settings()
-    skill_baselines.write(settings, settings.report("tiny/learners"))
+    draw_report(settings, "tiny/learners")
     told = "one perceptron (4 hidden units) on the frozen features, 2 epochs a task of adam at 0.01."
     assert told in " ".join(text("learners").split())
 
@@ -214,7 +176,7 @@ def test_learners_of_other_tasks_than_the_collectives_are_refused(place: Path) -
     other = replace(settings.experiments["on-features-one"], sequence_name="others")
     settings.experiments["on-features-one"] = other
     with pytest.raises(UserError, match=r"experiments\.One: 'on-features-one' learns 'others'; expected 'three'"):
-        skill_baselines.write(settings, settings.report("tiny/learners"))
+        draw_report(settings, "tiny/learners")
 
 
 # Heads used again
@@ -222,7 +184,7 @@ def test_learners_of_other_tasks_than_the_collectives_are_refused(place: Path) -
 
 def test_reuse_is_shown_as_its_files_say(place: Path) -> None:
     settings = collective_settings()
-    reuse.write(settings, settings.report("tiny/again"))
+    draw_report(settings, "tiny/again")
     found: list[dict[str, Any]] = [read_result(paths.reused(NAME, seed)) for seed in range(SEEDS)]
     assert cells("again", "none")[1:] == [f"{100 * (0.5 + 0.5 + 0.25) / 3:.2f}", "+0.00"]
     assert cells("again", "cosine > 0.9")[2] == "+10.00"
@@ -250,7 +212,7 @@ def test_costs_are_counted_for_the_table_and_for_our_packets(place: Path) -> Non
         writer.writerow(["num_classes", "train_size"])
         writer.writerows([[10, 1000]] * 102 + [[7, 7]] * 5)
     settings = collective_settings()
-    skill_costs.write(settings, settings.report("tiny/costs"))
+    draw_report(settings, "tiny/costs")
     assert text("costs").count("102 tasks, 1,020 classes, 102,000 training images") == 1
     row = [line for line in text("costs").splitlines() if line.startswith("| GMMC ")][-1]
     assert f"{3 * 1000 + 30:,}" in row  # the bytes that the banks hold
@@ -268,5 +230,5 @@ def test_a_missing_table_of_tasks_is_named(place: Path) -> None:
 
 def test_task_names_are_those_of_the_scores(place: Path) -> None:
     settings = collective_settings()
-    collective.write(settings, settings.report("tiny/all"))
+    draw_report(settings, "tiny/all")
     assert [row["task"] for row in rows_of("all")][:TASKS] == TASK_NAMES

@@ -134,10 +134,9 @@ class Project:
     def planned(self, *targets: str) -> list[str]:
         """Outputs of the jobs that a dry run would do, sorted."""
         output = self.snakemake("--dry-run", *targets)
-        lines = [line.strip().replace(" (update)", "") for line in output.splitlines()]
-        return sorted(
-            part for line in lines if line.startswith("output: ") for part in line.removeprefix("output: ").split(", ")
-        )
+        lines = [line.strip() for line in output.splitlines()]
+        outputs = [line.removeprefix("output: ").split(", ") for line in lines if line.startswith("output: ")]
+        return sorted(part.removesuffix(" (update)") for parts in outputs for part in parts)
 
     def digests(self) -> dict[str, str]:
         """sha256 of every result, by path; logs, checkpoints and receipts of the tracker are not results."""

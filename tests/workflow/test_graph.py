@@ -23,14 +23,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def chain(method: str, *states: str) -> list[str]:
-    """The outputs of a method's stages, evaluation and summary in the tiny project, and of the table above them."""
+    """The outputs of a method's stages and evaluation in the tiny project, of what is kept and of the table above them."""
     base = f"results/split-digits-{method}"
     outputs = []
     for state in states:
         outputs.append(f"{base}/seed-0/{state}.safetensors")
         if not state.endswith("consolidate"):
             outputs.append(f"{base}/seed-0/{state}.curve.jsonl")
-    outputs += [f"{base}/seed-0/scores.json", f"{base}/seed-0/predictions.safetensors", f"{base}/summary.json"]
+    outputs += [f"{base}/seed-0/scores.json", f"{base}/seed-0/predictions.safetensors"]
+    outputs += [f"reports/digits/{file}" for file in ("results.csv", "quantities.csv", "provenance.json")]
     return sorted(outputs + [f"reports/digits/comparison.{suffix}" for suffix in ("md", "csv", "json")])
 
 

@@ -73,6 +73,9 @@ TARGET = "skill-demo"
 BASE = "results/skill/tiny/seed-0"
 REPORT = [f"reports/skill-demo/tiny.{suffix}" for suffix in ("csv", "json", "md", "png")]
 RECEIPT = "results/.tracked/skill/tiny.json"
+TABLES = ("results.csv", "quantities.csv", "provenance.json")
+KEPT = ["results/measured/skill-demo/tiny.csv", *(f"reports/skill-demo/{table}" for table in TABLES), *REPORT]
+"""What the section collects, and its report."""
 TASKS = range(3)
 
 
@@ -87,7 +90,7 @@ BIASED = [
     *of_tasks(BASE + "/task-{}/judged-biases.safetensors"),
 ]
 BANKS = [f"{BASE}/agents-{agents}/agent-{agent}.json" for agents in (1, 2, 3) for agent in range(agents)]
-RECEIVED = [*BANKS, f"{BASE}/scores.json", f"{BASE}/predictions.safetensors", *REPORT, RECEIPT]
+RECEIVED = [*BANKS, f"{BASE}/scores.json", f"{BASE}/predictions.safetensors", *KEPT, RECEIPT]
 SHARED = [
     *(f"{BASE}/task-{task}/packet-{variant}.safetensors" for task in TASKS for variant in ("GMMC", "BB-MAHA")),
     *RECEIVED,
@@ -122,8 +125,8 @@ def test_every_agents_bank_is_the_same_for_every_number_of_agents(finished: Proj
     [
         ("params.yaml", "components: 4", "components: 5", [*TAUGHT, *SHARED]),
         ("params.yaml", "beneficial-biases, epochs: 3", "beneficial-biases, epochs: 4", [*BIASED, *SHARED]),
-        ("params.yaml", "agents: [1, 2, 3]", "agents: [1, 2]", [*REPORT, RECEIPT]),
-        ("params.yaml", "seeds: 1", "seeds: 2", [*SECOND_SEED, *REPORT, RECEIPT]),
+        ("params.yaml", "agents: [1, 2, 3]", "agents: [1, 2]", [*KEPT, RECEIPT]),
+        ("params.yaml", "seeds: 1", "seeds: 2", [*SECOND_SEED, *KEPT, RECEIPT]),
         ("params.yaml", "title: Tiny", "title: Small", REPORT),
         ("params.yaml", "\nreports:", "\n# a remark\nreports:", []),
         ("src/lifelong/methods/skill/packet.py", "1 << 28", "1 << 27", RECEIVED),
@@ -153,6 +156,7 @@ CANDIDATES = [file for number in (0, 1) for file in learner_files(f"three-ewc_gr
 CHOSEN = ["results/three-ewc/chosen.json", *learner_files("three-ewc", 3, EWC), "results/.tracked/three-ewc.json"]
 WHOLE = [*learner_files("three-whole", 3, ("learn",)), "results/.tracked/three-whole.json"]
 BESIDE = [f"reports/learners/tiny.{suffix}" for suffix in ("csv", "json", "md", "png")]
+BESIDE_KEPT = [*(f"reports/learners/{table}" for table in TABLES), *BESIDE]
 FEATURES = [f"data/features/random/all/digits-{split}.safetensors" for split in ("train", "test")]
 
 
@@ -179,7 +183,7 @@ def test_learners_of_one_network_are_made_from_the_same_features_and_images(besi
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("hidden: [12]", "hidden: [13]", [*CANDIDATES, *CHOSEN, *BESIDE]),
+        ("hidden: [12]", "hidden: [13]", [*CANDIDATES, *CHOSEN, *BESIDE_KEPT]),
         ("hidden: [12]}", "hidden: [12]}  # few", []),
         ("image_size: 16", "image_size: 8", None),
         ("title: Beside", "title: Near", BESIDE),
@@ -192,8 +196,8 @@ def test_an_edit_makes_learners_anew_that_depend_on_it(
     beside.edit("params.yaml", old, new)
     try:
         if expected is None:
-            expected = [*FEATURES, *CANDIDATES, *CHOSEN, *WHOLE, *BESIDE, *TAUGHT, *BIASED, *SHARED]
-            expected = [file for file in expected if file not in REPORT]  # of another section
+            expected = [*FEATURES, *CANDIDATES, *CHOSEN, *WHOLE, *BESIDE_KEPT, *TAUGHT, *BIASED, *SHARED]
+            expected = [file for file in expected if file not in KEPT]  # of another section
         assert beside.planned("learners") == sorted(expected)
     finally:
         beside.edit("params.yaml", new, old)

@@ -70,9 +70,12 @@ def scores_of(name, seeds):
 
 def summary_inputs(w):
     """The scores of every seed, and those of the joint learner they are held against."""
-    experiment = SETTINGS.experiment(w.experiment)
+    return summary_inputs_of(SETTINGS.experiment(w.experiment))
+
+
+def summary_inputs_of(experiment):
     joint = scores_of(experiment.joint, experiment.seeds) if experiment.joint else []
-    choice = [paths.chosen(w.experiment)] if experiment.grid else []
+    choice = [paths.chosen(experiment.name)] if experiment.grid else []
     return scores_of(experiment.name, experiment.seeds) + joint + choice
 
 
@@ -82,30 +85,27 @@ def report_targets(section):
     for name in SETTINGS.sections()[section]:
         wanted = SETTINGS.report(name)
         targets.append(paths.report(name, "md"))
-        if {"summary", "scores"} & set(wanted.kind.needs):
+        if wanted.kind.scores:
             targets += [paths.tracked(experiment) for experiment in wanted.all_experiments()]
         collective = getattr(wanted.options, "collective", None)
         targets += [paths.tracked_collective(collective), *collective_evidence(collective)] if collective else []
     return targets
 
 
-def report_inputs(w):
-    """What a report needs of each of its experiments, or of its section."""
-    wanted = SETTINGS.report(w.report)
+def report_evidence(name):
+    """What a report needs of each of its experiments, and of its collective."""
+    wanted = SETTINGS.report(name)
     needs = wanted.kind.needs
     found = []
-    for name in wanted.all_experiments():
-        experiment = SETTINGS.experiment(name)
+    for shown in wanted.all_experiments():
+        experiment = SETTINGS.experiment(shown)
         tasks = {
             "states": experiment.tasks,
             "first-state": experiment.tasks[:1],
             "last-state": experiment.tasks[-1:],
         }
-        if "summary" in needs:
-            found.append(paths.summary(name))
-            found += [paths.chosen(name)] if experiment.grid else []
         if "scores" in needs:
-            found += scores_of(name, experiment.seeds)
+            found += summary_inputs_of(experiment)
         for need in needs:
             found += [graph.final_state(experiment, s, t) for s in experiment.seeds for t in tasks.get(need, ())]
         if "data" in needs:
@@ -113,14 +113,49 @@ def report_inputs(w):
                 *graph.source_files(experiment, range(experiment.count), ["train"]),
                 paths.tasks(experiment.sequence_name),
             ]
-    if "section" in needs:
-        for name in SETTINGS.sections()[wanted.section]:
-            other = SETTINGS.report(name)
-            if other.kind_name != wanted.kind_name:
-                found += [paths.report(name, suffix) for suffix in ("md", *other.kind.writes)]
     collective = getattr(wanted.options, "collective", None)
     found += collective_evidence(collective) if collective else []
     return list(dict.fromkeys(found))
+
+
+def section_evidence(section):
+    """What a section collects: scores, and what its reports have measured."""
+    found = []
+    for name in SETTINGS.sections()[section]:
+        wanted = SETTINGS.report(name)
+        found += measured_files(name) if wanted.kind.measures else []
+        if wanted.kind.scores:
+            found += [file for shown in wanted.all_experiments() for file in summary_inputs_of(SETTINGS.experiment(shown))]
+        collective = getattr(wanted.options, "collective", None)
+        seeds = range(SETTINGS.skill.collective(collective).seeds) if collective else ()
+        found += [paths.collective_scores(collective, seed) for seed in seeds]
+    return list(dict.fromkeys(found))
+
+
+def measured_files(name):
+    suffixes = ["csv", "safetensors"] if SETTINGS.report(name).kind.evidence else ["csv"]
+    return [paths.measured(name, suffix) for suffix in suffixes]
+
+
+def kept_files(section):
+    """What a section keeps and its reports are drawn from."""
+    tables = [paths.section(section, file) for file in ("results.csv", "quantities.csv", "provenance.json")]
+    evidence = [paths.evidence(name) for name in SETTINGS.sections()[section] if SETTINGS.report(name).kind.evidence]
+    return tables + evidence
+
+
+def report_inputs(w):
+    """What the section keeps; of a page the other reports."""
+    wanted = SETTINGS.report(w.report)
+    if "section" not in wanted.kind.needs:
+        return kept_files(wanted.section)
+    others = [SETTINGS.report(name) for name in SETTINGS.sections()[wanted.section]]
+    return [
+        paths.report(other.name, suffix)
+        for other in others
+        if other.kind_name != wanted.kind_name
+        for suffix in ("md", *other.kind.writes)
+    ]
 
 
 def reports_of_kind(kind):

@@ -1,4 +1,4 @@
-# From scores to summaries, tables and MLflow.
+# From scores to summaries, to the tables that a section keeps, to reports and to MLflow.
 
 
 rule summarise:
@@ -17,6 +17,55 @@ rule summarise:
         "../envs/lifelong.yaml"
     shell:
         "exec lifelong summarise {wildcards.experiment} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
+
+
+for kind, made in REPORT_KINDS.items():
+    if not made.measures:
+        continue
+
+    rule:
+        name:
+            f"measure_{kind.replace('-', '_')}"
+        input:
+            PARAMS,
+            lambda w: report_evidence(w.report),
+        output:
+            update([paths.measured("{report}", suffix) for suffix in ("csv", "safetensors")[: 1 + made.evidence]]),
+        params:
+            fingerprint=depends("measure", "report"),
+        resources:
+            **needs("measure"),
+        wildcard_constraints:
+            report=reports_of_kind(kind),
+        log:
+            "logs/measured/{report}.log",
+        conda:
+            "../envs/lifelong.yaml"
+        shell:
+            "exec lifelong measure {wildcards.report} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
+
+
+for section in SETTINGS.sections():
+
+    rule:
+        name:
+            f"collect_{section.replace('-', '_')}"
+        input:
+            PARAMS,
+            section_evidence(section),
+        output:
+            update(kept_files(section)),
+        params:
+            section=section,
+            fingerprint=stages.job_fingerprint(SETTINGS, "collect", section),
+        resources:
+            **needs("collect"),
+        log:
+            f"logs/collected/{section}.log",
+        conda:
+            "../envs/lifelong.yaml"
+        shell:
+            "exec lifelong collect {params.section} --planned {params.fingerprint} --makes '{output}' > {log} 2>&1"
 
 
 for kind, made in REPORT_KINDS.items():

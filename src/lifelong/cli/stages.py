@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lifelong.cli.options import device_option, seed_option, task_option
-from lifelong.cli.planned import planned
+from lifelong.cli.planned import makes_option, plan_option, planned, run_job
 from lifelong.params import Settings
 from lifelong.params.datasets import DenseFolder
 from lifelong.params.methods import Stage
@@ -115,13 +115,44 @@ def summarise(settings: Settings, experiment: str) -> None:
 @click.command()
 @click.argument("report")
 @click.pass_obj
-@planned("report", "report")
-def report(settings: Settings, report: str) -> None:
-    """Write one report from the results it is made of."""
-    import importlib
-
+@planned("measure", "report")
+def measure(settings: Settings, report: str) -> None:
+    """What one report shows beside the scores of experiments."""
     requested = settings.report(report)
-    importlib.import_module(requested.kind.module).write(settings, requested)
+    if not requested.kind.measures:
+        raise UserError(f"report {report!r} is a {requested.kind_name}, which measures nothing itself")
+    from lifelong.reports.collect import measure as measure_report
+
+    measure_report(settings, requested)
+
+
+@click.command()
+@click.argument("section")
+@click.pass_obj
+@planned("collect", "section")
+def collect(settings: Settings, section: str) -> None:
+    """Keep what a section shows in reports/SECTION: results.csv, quantities.csv, provenance.json."""
+    from lifelong.reports.collect import collect as collect_section
+
+    collect_section(settings, section)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Every section.")
+@plan_option
+@makes_option
+@click.pass_obj
+def report(settings: Settings, name: str | None, every: bool, plan: str | None, makes: str) -> None:
+    """Draw a report, or all of a section, from what is kept in reports/; needs neither data nor models."""
+    if (name is None) != every:
+        raise UserError("report: name a section or one of its reports, or give --all")
+    from lifelong.reports.draw import draw
+
+    if name in settings.reports:
+        run_job(settings, "report", [name], lambda: draw(settings, name), plan, makes)
+    else:
+        draw(settings, name)
 
 
 @click.command()
@@ -135,4 +166,4 @@ def track(settings: Settings, experiment: str) -> None:
     track(settings, settings.experiment(experiment))
 
 
-STAGES = (images, tasks, evaluate, choose, summarise, report, track)
+STAGES = (images, tasks, evaluate, choose, summarise, measure, collect, report, track)

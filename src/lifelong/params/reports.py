@@ -112,48 +112,74 @@ class SkillCostsOptions(Section):
     epochs: Count = 30
 
 
-Need = Literal["summary", "scores", "states", "first-state", "last-state", "data", "section"]
-"""Of every experiment of a report: its summary, the scores of each seed, the state each task (the first, the last) leaves,
-its images and tasks; or all other reports of the section."""
+Need = Literal["scores", "states", "first-state", "last-state", "data", "section"]
+"""Of every experiment of a report: the scores of each seed, the state each task (the first, the last) leaves, its images
+and tasks; or all other reports of the section."""
 
 
 @dataclass(frozen=True)
 class ReportKind:
-    """How reports of one kind are made: `module.write(settings, report)`."""
+    """How reports of one kind are made: `module.write(settings, report, results)`, from what the section keeps alone.
+
+    Attributes:
+        needs: what a section must have before it can keep what such a report shows.
+        writes: suffixes beside .md.
+        experiments: what a label may stand for.
+        methods: of its experiments; none named: all.
+        same_seeds: what it shows is of the seeds that all of its experiments have.
+        measures: it shows what no experiment's scores hold; `module.measure(settings, report)` measures it.
+        evidence: among that are images or texts, which `reports/<section>/evidence` keeps.
+    """
 
     module: str
     needs: tuple[Need, ...]
-    writes: tuple[str, ...]  # suffixes beside .md
+    writes: tuple[str, ...]
     options: type[Section] = Section
-    experiments: Literal["none", "one", "series"] = "one"  # what a label may stand for
-    methods: tuple[str, ...] = ()  # of its experiments; none named: all
-    same_seeds: bool = False  # what it shows is of the seeds that all of its experiments have
+    experiments: Literal["none", "one", "series"] = "one"
+    methods: tuple[str, ...] = ()
+    same_seeds: bool = False
+    measures: bool = False
+    evidence: bool = False
+
+    @property
+    def scores(self) -> bool:
+        """Whether the accuracies of its experiments are kept."""
+        return "scores" in self.needs
 
 
 _FIGURE = ("csv", "json", "png")
 
 REPORT_KINDS: dict[str, ReportKind] = {
-    "comparison": ReportKind("lifelong.reports.tables", ("summary",), ("csv", "json"), ComparisonOptions),
-    "skill-reuse": ReportKind("lifelong.reports.reuse", (), _FIGURE, CollectiveOptions, "none"),
-    "skill-costs": ReportKind("lifelong.reports.skill_costs", (), ("csv", "json"), SkillCostsOptions, "none"),
-    "skill-baselines": ReportKind("lifelong.reports.skill_baselines", ("summary", "scores"), _FIGURE, CollectiveOptions),
-    "collective": ReportKind("lifelong.reports.collective", (), _FIGURE, CollectiveOptions, "none"),
+    "comparison": ReportKind("lifelong.reports.tables", ("scores",), ("csv", "json"), ComparisonOptions),
+    "skill-reuse": ReportKind(
+        "lifelong.reports.reuse", (), _FIGURE, CollectiveOptions, "none", measures=True, evidence=True
+    ),
+    "skill-costs": ReportKind("lifelong.reports.skill_costs", (), ("csv", "json"), SkillCostsOptions, "none", measures=True),
+    "skill-baselines": ReportKind("lifelong.reports.skill_baselines", ("scores",), _FIGURE, CollectiveOptions),
+    "collective": ReportKind("lifelong.reports.collective", (), _FIGURE, CollectiveOptions, "none", measures=True),
     "accuracy-over-tasks": ReportKind("lifelong.reports.figures.accuracy_over_tasks", ("scores",), _FIGURE, FigureOptions),
-    "sweep": ReportKind("lifelong.reports.figures.sweep", ("summary",), _FIGURE, SweepOptions, "series"),
-    "bars": ReportKind("lifelong.reports.figures.bars", ("summary",), _FIGURE, BarsOptions),
-    "parameter-growth": ReportKind("lifelong.reports.figures.parameter_growth", (), _FIGURE, GrowthOptions, "none"),
+    "sweep": ReportKind("lifelong.reports.figures.sweep", ("scores",), _FIGURE, SweepOptions, "series"),
+    "bars": ReportKind("lifelong.reports.figures.bars", ("scores",), _FIGURE, BarsOptions),
+    "parameter-growth": ReportKind(
+        "lifelong.reports.figures.parameter_growth", (), _FIGURE, GrowthOptions, "none", measures=True
+    ),
     "importance-density": ReportKind(
         "lifelong.reports.figures.importance_density",
         ("first-state", "data"),
         _FIGURE,
         DensityOptions,
         methods=("anpyc",),
+        measures=True,
     ),
     "parameter-distance": ReportKind(
-        "lifelong.reports.figures.parameter_distance", ("first-state", "last-state"), _FIGURE, FigureOptions
+        "lifelong.reports.figures.parameter_distance",
+        ("first-state", "last-state"),
+        _FIGURE,
+        FigureOptions,
+        measures=True,
     ),
     "compression": ReportKind(
-        "lifelong.reports.compression", ("states", "scores"), ("csv",), Section, methods=("anpyc-compression",)
+        "lifelong.reports.compression", ("states", "scores"), ("csv",), methods=("anpyc-compression",), measures=True
     ),
     "matched-forgetting": ReportKind("lifelong.reports.split2meta.matched", ("scores",), ("csv", "png"), MatchedOptions),
     "fusion-gap": ReportKind(
@@ -162,6 +188,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         ("csv", "png"),
         FusionGapOptions,
         methods=("connector", "split2meta"),
+        measures=True,
     ),
     "loss-landscape": ReportKind(
         "lifelong.reports.split2meta.landscape",
@@ -169,23 +196,47 @@ REPORT_KINDS: dict[str, ReportKind] = {
         ("csv", "png"),
         LandscapeOptions,
         methods=("connector", "split2meta"),
+        measures=True,
     ),
     "dream-sheet": ReportKind(
-        "lifelong.reports.split2meta.dream_sheet", ("last-state",), ("csv", "png"), methods=("split2meta",)
+        "lifelong.reports.split2meta.dream_sheet",
+        ("last-state",),
+        ("csv", "png"),
+        methods=("split2meta",),
+        measures=True,
+        evidence=True,
     ),
-    "segmentation": ReportKind("lifelong.reports.segmentation", ("scores",), ("csv", "png"), methods=("plop",)),
+    "segmentation": ReportKind(
+        "lifelong.reports.segmentation", ("scores",), ("csv", "png"), methods=("plop",), measures=True
+    ),
     "page": ReportKind("lifelong.reports.page", ("section",), (), PageOptions, "none"),
-    "ari-protocols": ReportKind("lifelong.reports.ari.protocols", ("summary",), _FIGURE, ProtocolsOptions),
-    "paired": ReportKind("lifelong.reports.figures.paired", ("summary",), _FIGURE, PairedOptions, "series"),
+    "ari-protocols": ReportKind("lifelong.reports.ari.protocols", ("scores",), _FIGURE, ProtocolsOptions),
+    "paired": ReportKind("lifelong.reports.figures.paired", ("scores",), _FIGURE, PairedOptions, "series"),
     "ari-steps": ReportKind("lifelong.reports.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
     "ari-distances": ReportKind(
-        "lifelong.reports.ari.distances", ("last-state",), ("csv", "png"), methods=("ari", "itaml"), same_seeds=True
+        "lifelong.reports.ari.distances",
+        ("last-state",),
+        ("csv", "png"),
+        methods=("ari", "itaml"),
+        same_seeds=True,
+        measures=True,
     ),
     "ari-costs": ReportKind(
-        "lifelong.reports.ari.costs", ("last-state", "data"), ("csv",), CostsOptions, methods=("ari", "itaml")
+        "lifelong.reports.ari.costs",
+        ("last-state", "data"),
+        ("csv",),
+        CostsOptions,
+        methods=("ari", "itaml"),
+        measures=True,
     ),
     "ari-attention": ReportKind(
-        "lifelong.reports.ari.attention", ("last-state", "data"), ("csv", "png"), AttentionOptions, methods=("ari",)
+        "lifelong.reports.ari.attention",
+        ("last-state", "data"),
+        ("csv", "png"),
+        AttentionOptions,
+        methods=("ari",),
+        measures=True,
+        evidence=True,
     ),
 }
 

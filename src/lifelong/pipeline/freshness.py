@@ -21,7 +21,7 @@ from lifelong.params import Settings
 from lifelong.pipeline import graph
 from lifelong.pipeline.stages import job_fingerprint
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_record
+from lifelong.runtime.artifacts import file_digest, read_record
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.provenance import find_difference
 
@@ -50,9 +50,14 @@ _MADE = (
     (paths.collective_scores("{collective}", "{seed}"), "route", ("collective",)),
     (paths.collective_predictions("{collective}", "{seed}"), "route", ("collective",)),
     (paths.reused("{collective}", "{seed}"), "reuse", ("collective",)),
-    (paths.receipt("{report}"), "report", ("report",)),
+    (paths.receipt("measure", "{report}"), "measure", ("report",)),
+    (paths.receipt("collect", "{section}"), "collect", ("section",)),
+    (paths.receipt("report", "{report}"), "report", ("report",)),
 )
 """Where each kind of job leaves what, and which of the names in the path the job is about."""
+
+WITH_RECEIPT = ("measure", "collect", "report")
+"""Jobs whose files are plain ones, so that a receipt says how they were made."""
 
 _WILDCARDS = {"report": r".+", "seed": r"\d+", "task": r"\d+", "agents": r"\d+", "agent": r"\d+", "split": "train|test"}
 
@@ -76,6 +81,7 @@ class Freshness:
         self._fingerprints: dict[tuple[str, ...], str] = {}
         self._found: dict[Path, str | None] = {}
         self._records: dict[Path, dict[str, Any] | str] = {}
+        self._digests: dict[Path, str] = {}
 
     def covers(self, path: Path) -> bool:
         return self.fingerprint(path) is not None
@@ -125,6 +131,10 @@ class Freshness:
             return record
         if problem := find_difference(path, record["made"], asked):
             return problem
+        plain = {**record["made"].get("plain", {}), **(record["made"].get("beside", {}) if is_receipt(path) else {})}
+        for name, digest in plain.items():
+            if (file := Path(name)).exists() and self._digest(file) != digest:
+                return f"was made with another {name}"
         for source, content in record["made"].get("from", {}).items():
             where = Path(source)
             if not where.exists():
@@ -138,6 +148,11 @@ class Freshness:
                 return f"was made from {source}, which {self._found[where]}"
         return None
 
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = file_digest(path)
+        return self._digests[path]
+
     def _record(self, path: Path) -> dict[str, Any] | str:
         """What a file says of how it was made, or why it cannot be read."""
         if path not in self._records:
@@ -150,8 +165,10 @@ class Freshness:
     def _asks_for(self, kind: str, names: Mapping[str, str]) -> bool:
         """Whether params.yaml knows what a path names."""
         settings = self._settings
-        if kind == "report":
+        if "report" in names:
             return names["report"] in settings.reports
+        if "section" in names:
+            return names["section"] in settings.sections()
         if kind == "tasks":
             return names["sequence"] in settings.sequences
         if kind == "images":
@@ -179,6 +196,10 @@ class Freshness:
         )
 
 
+def is_receipt(path: Path) -> bool:
+    return path.is_relative_to(paths.receipt("", "").parent)
+
+
 def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
     """Give the results here times that tell Snakemake which are fresh; returns what is stale, and why.
 
@@ -191,11 +212,8 @@ def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
         os.utime(asked, (now, now))
     times: dict[Path, float] = {}
     stale: dict[Path, str] = {}
-    for name, report in settings.reports.items():
-        if not paths.receipt(name).exists():  # nothing says what its files were made of
-            for suffix in ("md", *report.kind.writes):
-                if (file := paths.report(name, suffix)).exists():
-                    os.utime(file, (STALE, STALE))
+    for file in _files_without_receipt(settings):
+        os.utime(file, (STALE, STALE))
     for path in _results():
         if not freshness.covers(path):
             continue
@@ -214,6 +232,19 @@ def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
                 if not earliest <= own <= now:
                     os.utime(file, (times[one], times[one]))
     return stale
+
+
+def _files_without_receipt(settings: Settings) -> Iterator[Path]:
+    """Files of reports that may be of any code and parameters, as in a clone: nothing says what they were made of."""
+    for name, report in settings.reports.items():
+        if not paths.receipt("report", name).exists():
+            yield from (path for suffix in ("md", *report.kind.writes) if (path := paths.report(name, suffix)).exists())
+        if report.kind.measures and not paths.receipt("measure", name).exists():
+            yield from (path for suffix in ("csv", "safetensors") if (path := paths.measured(name, suffix)).exists())
+    for section in settings.sections():
+        if not paths.receipt("collect", section).exists():
+            tables = ("results.csv", "quantities.csv", "provenance.json")
+            yield from (path for table in tables if (path := paths.section(section, table)).exists())
 
 
 def _with_plain_files(path: Path, freshness: Freshness) -> list[Path]:

@@ -77,8 +77,20 @@ def summary_parts(experiment: Experiment) -> Parts:
 
 def report_parts(report: Report) -> Parts:
     digests = {path.name: file_digest(path) for path in sources(report.options)}
-    entries = [f"{report.kind.module}:write"] + ([_building(report.network)] if report.network else [])
-    return {**report.parameters(), "sources": digests}, entries
+    return {**report.parameters(), "sources": digests}, [f"{report.kind.module}:write"]
+
+
+def measure_parts(report: Report) -> Parts:
+    parameters = {key: value for key, value in report.parameters().items() if key != "title"}
+    entries = [f"{report.kind.module}:measure"] + ([_building(report.network)] if report.network else [])
+    return parameters, entries
+
+
+def _collecting(settings: Settings, section: str) -> Parts:
+    """What a section keeps, by name; what it is worth is in the files that are collected."""
+    shown = {name: settings.report(name).parameters() for name in settings.sections()[section]}
+    asked = {name: {key: one[key] for key in ("kind", "experiments", "options")} for name, one in shown.items()}
+    return asked, ["lifelong.reports.collect:collect"]
 
 
 def _building(network: Any) -> str:
@@ -190,6 +202,8 @@ JOBS: dict[str, JobKind] = {
         lambda s, name: ({"grid": s.experiment(name).parameters()["grid"]}, ["lifelong.pipeline.choose:choose"])
     ),
     "summarise": JobKind(lambda s, name: summary_parts(s.experiment(name))),
+    "measure": JobKind(lambda s, name: measure_parts(s.report(name)), 3000, minutes=120),
+    "collect": JobKind(_collecting, 1500),
     "report": JobKind(lambda s, name: report_parts(s.report(name)), 1500),
     "track": JobKind(
         lambda s, name: ({"uri": public_uri(s.tracked_at())}, ["lifelong.pipeline.tracking.experiments:track"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.evaluation.metrics import over_seeds
-from lifelong.runtime.artifacts import missing_file, write_text
+from lifelong.runtime.artifacts import read_bytes, write_text
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,4 @@ def write_csv(path: Path, columns: Sequence[str], lines: Sequence[Mapping[str, A
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The lines of a report's CSV, as text."""
-    try:
-        with open(path, newline="") as handle:
-            return list(csv.DictReader(handle))
-    except FileNotFoundError:
-        raise missing_file(path) from None
+    return list(csv.DictReader(io.StringIO(read_bytes(path).decode())))

@@ -1,66 +1,104 @@
-"""What a paper says in words of its own figure, held against our numbers.
+"""What the papers say of their tables and figures, as data, held against what a section keeps.
 
-A file of `lifelong/reports/claims` lists claims; each names the rows and the metric it speaks of and one test:
+A file of `lifelong/reports/claims` lists the claims of one table or figure; `papers.yaml` says for each paper which files
+they are, and which reports test them. Each claim names the rows and the metric it speaks of and one test:
 
-- `above`: at every x (or at `at`), the first row lies above the second by more than the noise.
-- `level`: the two rows differ by no more than the noise, or by one point of percent.
-- `widens`: the first row's lead over the second is larger at the last x than at the first, beyond the noise.
-- `narrows`: it is larger at the first x than at the last.
-- `rises`, `falls`: the row's last value lies above (below) its first, beyond the noise.
-- `best`: the row is highest at one of `at`.
-- `steadier`: the first row's deviation over seeds is below the second's.
-- `gains`: the row, differences of the same seeds, lies above 0 with its whole 95 % interval.
+- `above`: at every x (or at each of `at`), the first row lies above the second.
+- `level`: the two rows differ by no more than `margin`.
+- `widens`, `narrows`: the first row's lead over the second grows (shrinks) from the first x to the last.
+- `rises`, `falls`: so does the row itself.
+- `falls-less`: from the first x to the last the row falls by less than `margin`.
+- `best`: the row is higher at one of `at` than at every other x.
+- `steadier`: the first row spreads less over seeds than the second.
+- `gains`: the row, differences of the same seeds, lies above 0.
 
-Noise is the larger of the deviations at hand.
+A claim that nothing tests says why instead (`untested`). `verdicts` judges; all claims that a section tests are one family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
+from lifelong.params import Report, Settings
 from lifelong.params.messages import validate
 from lifelong.params.reports import PAPER
 from lifelong.params.sections import Section
-from lifelong.reports.cells import Cell, margin, of
+from lifelong.reports.observations import Observations, observe
 from lifelong.reports.quantities import QUANTITIES, format_value
-from lifelong.reports.verdicts import TOLERANCE
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import (
+    Estimate,
+    Outcome,
+    Sample,
+    Trial,
+    Verdict,
+    contrast,
+    judge,
+    try_above,
+    try_level,
+    try_steadier,
+)
 from lifelong.runtime.errors import UserError
 
 PAIRED = ("above", "level", "widens", "narrows", "steadier")
-MOVING = ("widens", "narrows", "rises", "falls")
+MOVING = ("widens", "narrows", "rises", "falls", "falls-less")
 
 
 class Claim(Section):
-    """One statement of a paper, in our words, and how it is tested."""
+    """One statement of a paper, in our words, and how it is tested, or why it is not."""
 
     statement: str
-    test: Literal["above", "level", "widens", "narrows", "rises", "falls", "best", "steadier", "gains"]
-    metric: str
-    rows: Annotated[list[str], Field(min_length=1, max_length=2)]
+    printed: str = ""  # the numbers that it rests on
+    test: (
+        Literal["above", "level", "widens", "narrows", "rises", "falls", "falls-less", "best", "steadier", "gains"] | None
+    ) = None
+    metric: str = ""
+    rows: Annotated[list[str], Field(max_length=2)] = []
     at: list[float] | None = None  # values of x; none: all there are
+    margin: float = 0.0  # in the metric's unit
+    untested: str = ""
 
     @model_validator(mode="after")
     def _possible(self) -> Claim:
-        if len(self.rows) != (2 if self.test in PAIRED else 1):
-            raise ValueError(f"test {self.test!r} speaks of {2 if self.test in PAIRED else 1} rows; found {len(self.rows)}")
-        if (self.test == "best") and self.at is None:
+        if self.test is None:
+            if not self.untested:
+                raise ValueError("a claim without a test says why: 'untested'")
+            return self
+        wanted = 2 if self.test in PAIRED else 1
+        if len(self.rows) != wanted:
+            raise ValueError(f"test {self.test!r} speaks of {wanted} rows; found {len(self.rows)}")
+        if self.test == "best" and self.at is None:
             raise ValueError("test 'best' needs 'at': where the row is said to be highest")
         if self.metric not in QUANTITIES:
             raise ValueError(f"metric {self.metric!r} is unknown")
         return self
 
 
+class Place(Section):
+    """A table or a figure of a paper."""
+
+    place: str
+    claims: str  # a file of `lifelong/reports/claims`
+    reports: list[str] = []  # that test them
+    tier: str = ""  # how these are smaller than the paper's; empty: they are not
+
+
 @dataclass(frozen=True)
 class Finding:
-    """A claim's verdict, and the numbers that it rests on."""
+    """A claim's verdict in one report, and the numbers that it rests on."""
 
-    statement: str
-    verdict: str
+    claim: Claim
+    place: str
+    claims: str
+    report: str
+    tier: str
+    verdict: Verdict
     numbers: str
 
 
@@ -70,127 +108,189 @@ def read_claims(name: str) -> list[Claim]:
     return [validate(Claim, one, str(file), f"{number}.") for number, one in enumerate(written)]
 
 
-def judge(claims: Sequence[Claim], cells: Sequence[Cell], labels: Collection[str] = ()) -> list[Finding]:
-    """Every claim's verdict: reproduced, trend only, within noise, contradicted, or not attempted where numbers lack.
+def read_papers() -> dict[str, list[Place]]:
+    """Of each paper, all its tables and figures about which it says something."""
+    file = PAPER / "papers.yaml"
+    written = yaml.safe_load(file.read_text())
+    return {
+        paper: [validate(Place, one, str(file), f"{paper}.{number}.") for number, one in enumerate(places)]
+        for paper, places in written.items()
+    }
 
-    `labels` are rows that the report has, be they in `cells` or, having diverged, not.
+
+def find_findings(results: Results) -> list[Finding]:
+    """`judge_section`, once for each reading of a section's tables."""
+    if results.judged is None:
+        results.judged = judge_section(results)
+    found: list[Finding] = results.judged
+    return found
+
+
+def judge_section(results: Results) -> list[Finding]:
+    """Every claim that a section's reports test, corrected as one family; a claim that two reports test counts twice."""
+    settings, section = results.settings, results.section
+    asked: list[tuple[Claim, Place, str]] = []
+    for place in _places(settings, section):
+        for name in place.reports:
+            if name.partition("/")[0] == section and name in settings.reports:
+                asked += [(claim, place, name) for claim in read_claims(place.claims) if claim.test is not None]
+    observed = {name: observe(settings.report(name), results) for name in dict.fromkeys(n for *_, n in asked)}
+    tests = [try_claim(claim, observed[name], settings.report(name)) for claim, _, name in asked]
+    return [
+        Finding(claim, place.place, place.claims, name, place.tier, verdict, _numbers(claim, observed[name]))
+        for (claim, place, name), verdict in zip(asked, judge(tests), strict=True)
+    ]
+
+
+def count_outcomes(place: Place, findings: Sequence[Finding]) -> Counter[Outcome]:
+    """Of a table or figure: claims by outcome; one that no report tests is not attempted, one that two test counts twice."""
+    own = [one for one in findings if (one.place, one.claims) == (place.place, place.claims)]
+    counted = Counter[Outcome](one.verdict.outcome for one in own)
+    tested = {one.claim.statement for one in own}
+    counted["not attempted"] += sum(claim.statement not in tested for claim in read_claims(place.claims))
+    return counted
+
+
+def _places(settings: Settings, section: str) -> list[Place]:
+    """What the papers' list says of the section, and the reports that name claims themselves."""
+    places = [place for paper in read_papers().values() for place in paper]
+    known = {(place.claims, report) for place in places for report in place.reports}
+    for name in settings.sections()[section]:
+        file = getattr(settings.report(name).options, "claims", None)
+        if file is not None and (file, name) not in known:
+            places.append(Place(place=settings.report(name).title, claims=file, reports=[name]))
+    return places
+
+
+def try_claim(claim: Claim, observed: Observations, report: Report) -> Trial:
+    """What a report's observations say of a claim.
 
     Raises:
-        UserError: a claim names a row that the report does not have.
+        UserError: the claim names a row that the report does not have.
     """
-    findings = []
-    known = {*labels, *(cell.row for cell in cells)}
-    for claim in claims:
-        result = has = [_chosen(claim, of(cells, row, claim.metric)) for row in claim.rows]
-        unknown = [row for row in claim.rows if row not in known]
-        if unknown:
-            raise UserError(f"the claim {claim.statement!r} speaks of {unknown[0]!r}, a label that the report does not have")
-        if len(result) == 2:
-            shared = {cell.x for cell in result[0]} & {cell.x for cell in result[1]}
-            result = [[cell for cell in one if cell.x in shared] for one in result]
-        enough = all(len(one) >= (2 if claim.test in MOVING else 1) for one in result)
-        verdict = TESTS[claim.test](claim, result) if enough else "not attempted"
-        told = result if all(result) else has
-        numbers = [_numbers(claim, one) if one else f"{row} -" for row, one in zip(claim.rows, told, strict=True)]
-        findings.append(Finding(claim.statement, verdict, "; ".join(numbers)))
-    return findings
+    if not observed:
+        return Trial(why="nothing is kept of it")
+    rows = {row for row, _, _ in observed} | set(report.experiments)
+    unknown = [row for row in claim.rows if row not in rows]
+    if unknown and report.kind_name not in ("collective", "skill-baselines"):
+        raise UserError(
+            f"{report.name}: the claim {claim.statement!r} speaks of {unknown[0]!r}, a label that the report does not have"
+        )
+    found = [_at(claim, row, observed) for row in claim.rows]
+    if len(found) == 2:
+        shared = found[0].keys() & found[1].keys()
+        found = [{x: sample for x, sample in one.items() if x in shared} for one in found]
+    if any(len(one) < (2 if claim.test in MOVING else 1) for one in found):
+        return Trial(why=f"no values of {unknown[0]}" if unknown else "no values")
+    assert claim.test is not None
+    return TESTS[claim.test](claim, found)
 
 
-def _chosen(claim: Claim, cells: list[Cell]) -> list[Cell]:
-    if claim.at is None or claim.test == "best":
-        return cells
-    return [cell for cell in cells if cell.x in claim.at]
+Curve = Mapping[float | None, Sample]
+"""x -> what was observed there, in the order of x."""
 
 
-def _numbers(claim: Claim, cells: Sequence[Cell]) -> str:
-    """The cells that a reader needs: one, or the first and the last, or the highest."""
-    kept = [max(cells, key=lambda cell: cell.mean)] if claim.test == "best" else [cells[0], cells[-1]][: len(cells)]
-    told = [
-        format_value(c.metric, c.mean, c.deviation, c.n) + (f" at {c.x:g}" if c.x is not None and len(cells) > 1 else "")
-        for c in kept
-    ]
-    return f"{cells[0].row} {', '.join(told)}"
+def _at(claim: Claim, row: str, observed: Observations) -> Curve:
+    places = {x: sample for (name, metric, x), sample in observed.items() if (name, metric) == (row, claim.metric)}
+    if claim.at is not None and claim.test != "best":
+        places = {x: sample for x, sample in places.items() if x in claim.at}
+    return dict(sorted(places.items(), key=lambda place: -float("inf") if place[0] is None else place[0]))
 
 
-def noise(*cells: Cell) -> float:
-    return max(cell.deviation or 0.0 for cell in cells)
+def _judged(estimates: Sequence[Estimate | str], test: Callable[[list[Estimate]], Trial]) -> Trial:
+    """The test of contrasts, if all of them can be tested."""
+    why = [one for one in estimates if isinstance(one, str)]
+    return Trial(why=why[0]) if why else test([one for one in estimates if isinstance(one, Estimate)])
 
 
-def _above(claim: Claim, found: list[list[Cell]]) -> str:
-    """Beyond the noise at every x; `trend only`: at some, and nowhere the other way beyond the noise."""
-    pairs = list(zip(*found, strict=True))
-    leads = sum(a.mean - b.mean > noise(a, b) for a, b in pairs)
-    lags = sum(b.mean - a.mean > noise(a, b) for a, b in pairs)
-    if lags:
-        return "contradicted"
-    if leads == len(pairs):
-        return "reproduced"
-    return "trend only" if leads else "within noise"
+def _above(claim: Claim, found: Sequence[Curve]) -> Trial:
+    first, second = found
+    return _judged([contrast([(1, first[x]), (-1, second[x])]) for x in first], try_above)
 
 
-def _level(claim: Claim, found: list[list[Cell]]) -> str:
-    allowed = TOLERANCE if QUANTITIES[claim.metric].unit == "%" else 0.0
-    near = all(abs(a.mean - b.mean) <= max(allowed, noise(a, b)) for a, b in zip(*found, strict=True))
-    return "reproduced" if near else "contradicted"
+def _level(claim: Claim, found: Sequence[Curve]) -> Trial:
+    first, second = found
+    pairs = [contrast([(1, first[x]), (-1, second[x])]) for x in first]
+    return _judged(pairs, lambda estimates: try_level(estimates, claim.margin))
 
 
-def _moved(difference: float, around: float) -> str:
-    if difference > around:
-        return "reproduced"
-    return "contradicted" if difference < -around else "within noise"
-
-
-def _widens(claim: Claim, found: list[list[Cell]]) -> str:
-    (first_a, *_, last_a), (first_b, *_, last_b) = found
-    growth = (last_a.mean - last_b.mean) - (first_a.mean - first_b.mean)
+def _widens(claim: Claim, found: Sequence[Curve]) -> Trial:
+    (a, *_, b), (c, *_, d) = (list(one.values()) for one in found)
     sign = 1 if claim.test == "widens" else -1
-    return _moved(sign * growth, noise(first_a, last_a, first_b, last_b))
+    return _judged([contrast([(sign, b), (-sign, d), (-sign, a), (sign, c)])], try_above)
 
 
-def _rises(claim: Claim, found: list[list[Cell]]) -> str:
-    ((first, *_, last),) = found
-    sign = 1 if claim.test == "rises" else -1
-    return _moved(sign * (last.mean - first.mean), noise(first, last))
+def _moves(claim: Claim, found: Sequence[Curve]) -> Trial:
+    ((first, *_, last),) = (list(one.values()) for one in found)
+    sign = -1 if claim.test == "falls" else 1
+    value = -claim.margin if claim.test == "falls-less" else 0.0
+    return _judged([contrast([(sign, last), (-sign, first)])], lambda estimates: try_above(estimates, value))
 
 
-def _best(claim: Claim, found: list[list[Cell]]) -> str:
-    """`trend only`: elsewhere it is highest, but one of the claimed places lies within the noise of that."""
-    (cells,) = found
+def _best(claim: Claim, found: Sequence[Curve]) -> Trial:
+    """The highest of the claimed places against every other."""
+    (curve,) = found
     assert claim.at is not None
-    best = max(cells, key=lambda cell: cell.mean)
-    if best.x in claim.at:
-        return "reproduced"
-    near = any(best.mean - cell.mean <= noise(best, cell) for cell in cells if cell.x in claim.at)
-    return "trend only" if near else "contradicted"
+    claimed = [sample for x, sample in curve.items() if x in claim.at]
+    others = [sample for x, sample in curve.items() if x not in claim.at]
+    if not claimed or not others:
+        return Trial(why="no values where the claim is made, or elsewhere")
+    best = max(claimed, key=lambda sample: sample.mean)
+    return _judged([contrast([(1, best), (-1, other)]) for other in others], try_above)
 
 
-def _steadier(claim: Claim, found: list[list[Cell]]) -> str:
-    pairs = [(a.deviation, b.deviation) for a, b in zip(*found, strict=True)]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if len(known) < len(pairs):
-        return "not attempted"
-    return "reproduced" if all(a < b for a, b in known) else "contradicted"
+def _steadier(claim: Claim, found: Sequence[Curve]) -> Trial:
+    first, second = found
+    return try_steadier([(first[x], second[x]) for x in first])
 
 
-def _gains(claim: Claim, found: list[list[Cell]]) -> str:
-    """Paired differences have an interval of their own; one seed has none."""
-    margins = [margin(cell) for cell in found[0]]
-    known = [(cell.mean, around) for cell, around in zip(found[0], margins, strict=True) if around is not None]
-    if len(known) < len(margins):
-        return "not attempted"
-    if any(mean < -around for mean, around in known):
-        return "contradicted"
-    return "reproduced" if all(mean > around for mean, around in known) else "within noise"
+def _gains(claim: Claim, found: Sequence[Curve]) -> Trial:
+    return _judged([contrast([(1, sample)]) for sample in found[0].values()], try_above)
 
 
-TESTS: dict[str, Callable[[Claim, list[list[Cell]]], str]] = {
+TESTS: dict[str, Callable[[Claim, Sequence[Curve]], Trial]] = {
     "above": _above,
     "level": _level,
     "widens": _widens,
     "narrows": _widens,
-    "rises": _rises,
-    "falls": _rises,
+    "rises": _moves,
+    "falls": _moves,
+    "falls-less": _moves,
     "best": _best,
     "steadier": _steadier,
     "gains": _gains,
 }
+
+
+def _numbers(claim: Claim, observed: Observations) -> str:
+    """What a reader needs of each row: one value, or the first and the last, or the highest."""
+    told = []
+    for row in claim.rows:
+        curve = list(_at(claim, row, observed).items())
+        if claim.test == "best" and curve:
+            curve = [max(curve, key=lambda place: place[1].mean)]
+        kept = [curve[0], curve[-1]][: len(curve)] if curve else []
+        values = [
+            format_value(claim.metric, s.mean, s.deviation, s.n)
+            + (f" at {x:g}" if x is not None and (len(kept) > 1 or claim.test == "best") else "")
+            for x, s in kept
+        ]
+        told.append(f"{row} {', '.join(values) or '-'}")
+    return "; ".join(told)
+
+
+def describe(finding: Finding) -> dict[str, Any]:
+    """A finding in words: outcome with its tier, the difference with its 95 % interval, n, test and corrected p."""
+    verdict, estimate = finding.verdict, finding.verdict.shown
+    unit = QUANTITIES[finding.claim.metric]
+    digits = unit.digits.lstrip("+")
+    tested = ""
+    if estimate is not None and verdict.p is not None:
+        low, high = estimate.interval
+        tested = f"{estimate.mean:+{digits}} [{low:{digits}}, {high:{digits}}], n = {estimate.n}, {estimate.test}"
+        tested += f", p = {verdict.p:.2g}" if estimate.n else ""
+    elif verdict.p is not None:
+        tested = f"F test, p = {verdict.p:.2g}"
+    tier = f" (tier: {finding.tier})" if finding.tier and verdict.p is not None else ""
+    outcome = verdict.outcome + tier + (f": {verdict.why}" if verdict.why else "")
+    return {"statement": finding.claim.statement, "ours": finding.numbers, "tested": tested, "verdict": outcome}

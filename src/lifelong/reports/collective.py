@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.skill.measures import measures
 from lifelong.params import Report, Settings
 from lifelong.params.reports import CollectiveOptions
-from lifelong.params.skill import Collective, Skill
+from lifelong.params.skill import Collective
 from lifelong.pipeline.graph import biased_heads
 from lifelong.reports import head2toe
+from lifelong.reports.claims import Finding, describe, find_findings
 from lifelong.reports.collective_figures import draw
-from lifelong.reports.markdown import machine, orderings_table, table
+from lifelong.reports.figures.publish import VERDICTS, findings_table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, write_json, write_text
 
@@ -26,13 +31,6 @@ seeds. *Oracle*: the task is told. *Normalised*: accuracy after the last task ov
 over tasks. The head's epoch is chosen on the validation split. Sizes are those of the tensors of a packet.
 """
 
-CLAIMS = {
-    "MAHA maps tasks better than GMMC": ("mapper", "MAHA", "GMMC", "87.1 against 84.94 % after 102 tasks"),
-    "Biases raise accuracy with GMMC": ("final", "BB-GMMC", "GMMC", "70.58 against 67.43 %"),
-    "Biases raise accuracy with MAHA": ("final", "BB-MAHA", "MAHA", "72.1 against 68.87 %"),
-    "Biases raise accuracy when the task is told": ("oracle", "BB-MAHA", "MAHA", "Fig. 7"),
-}
-
 METRICS = {
     "final": "Accuracy",
     "oracle": "Oracle",
@@ -42,14 +40,26 @@ METRICS = {
 }
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write reports/<name>.md, .csv, .json and .png from the scores and banks of the collective."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Sizes of packets, agreement of banks, seconds of the longest of x agents, and what Head2Toe adds."""
     assert isinstance(report.options, CollectiveOptions)
     name = report.options.collective
     collective = settings.skill.collective(name)
-    scores = [read_result(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
-    tasks = scores[0]["tasks"]
-    result = {variant: [measures(one["variants"][variant]) for one in scores] for variant in collective.variants}
+    tasks = len(settings.skill.tasks(collective.sequence))
+    counted = [*_sizes(name, collective), *_longest(name, collective, tasks)]
+    result = [Quantity(report.name, row, name, None, x, None, metric, value, n=0) for row, metric, x, value in counted]
+    return result + head2toe.measure(report.name, name, collective, tasks)
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write reports/<name>.md, .csv, .json and .png."""
+    assert isinstance(report.options, CollectiveOptions)
+    name = report.options.collective
+    collective = settings.skill.collective(name)
+    tasks = [entry.name for entry in settings.skill.tasks(collective.sequence)]
+    result = {variant: measure_variant(results, f"{name}/{variant}") for variant in collective.variants}
+    measured = results.quantities(report)
+    findings = [one for one in find_findings(results) if one.report == report.name]
     rows = [
         {"variant": variant, "metric": metric, **_spread([one[metric] for one in measured])}
         for variant, measured in result.items()
@@ -58,7 +68,7 @@ def write(settings: Settings, report: Report) -> None:
     curves = {v: {k: np.mean([one[k] for one in measured], 0) for k in _CURVES} for v, measured in result.items()}
     write_text(paths.report(report.name, "csv"), _csv(tasks, curves))
     by_seed = {v: {metric: [float(one[metric]) for one in measured] for metric in METRICS} for v, measured in result.items()}
-    write_json(paths.report(report.name, "json"), {"variants": by_seed, "orderings": _orderings(rows)})
+    write_json(paths.report(report.name, "json"), {"variants": by_seed, "claims": [describe(one) for one in findings]})
     draw(paths.report(report.name, "png"), report.title, tasks, curves)
     parts = [
         f"# {report.title}\n",
@@ -66,17 +76,28 @@ def write(settings: Settings, report: Report) -> None:
         _accuracies(collective, rows),
         f"![curves]({paths.report(report.name, 'png').name})\n",
         *_trend(curves),
-        *_claims(rows),
+        *claims(findings),
         "## What is shared\n",
-        *_shared(settings.skill, name, collective),
+        *_shared(measured, collective),
         "## Each task\n",
         _each_task(tasks, curves),
-        *head2toe.section(name, collective, tasks),
+        *head2toe.section(measured, collective, tasks),
         "## Agents in parallel\n",
-        _speed_up(name, collective, len(tasks)),
-        f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",
+        _speed_up(measured),
+        f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
     write_text(paths.report(report.name, "md"), "\n".join(parts))
+
+
+def measure_variant(results: Results, name: str) -> list[dict[str, Any]]:
+    """What the scores of one variant (`<collective>/<variant>`) come to, by seed."""
+    final, mapper, oracle = (
+        results.matrices(name, protocol) for protocol in ("class_incremental", "task_prediction_1", "task_incremental")
+    )
+    return [
+        measures({"final": final[seed], "mapper": mapper[seed], "oracle": oracle[seed][-1].tolist()})
+        for seed in sorted(final)
+    ]
 
 
 _CURVES = ("first_curve", "mapper_curve", "final_curve", "normalised_matrix", "mapper_tasks", "oracle_tasks", "final_tasks")
@@ -97,31 +118,12 @@ def _shown(row: dict[str, Any]) -> str:
     return f"{row['mean']:.2f}" + ("" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.2f}")
 
 
-def _orderings(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The paper's orderings on our tasks: held when the difference exceeds the larger deviation over the seeds."""
-    cells = {(row["variant"], row["metric"]): row for row in rows}
-    result = []
-    for claim, (metric, better, worse, printed) in CLAIMS.items():
-        if (better, metric) not in cells or (worse, metric) not in cells:
-            continue
-        high, low = cells[better, metric], cells[worse, metric]
-        difference = high["mean"] - low["mean"]
-        noise = max(high["deviation"], low["deviation"])
-        if np.isnan(noise):
-            verdict = "one seed: not judged"
-        else:
-            verdict = "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
-        ours = f"{_shown(high)} against {_shown(low)}"
-        result.append({"claim": claim, "printed": printed, "ours": ours, "verdict": verdict})
-    return result
-
-
-def _claims(rows: list[dict[str, Any]]) -> list[str]:
-    result = _orderings(rows)
-    if not result:
+def claims(findings: Sequence[Finding]) -> list[str]:
+    """What the paper has ahead of what, of rows that the collective has."""
+    if not findings:
         return []
     text = "The printed numbers are of 102 other tasks, 5,033 classes and another backbone: only orderings can be checked.\n"
-    return ["## The paper's orderings on these tasks\n", orderings_table(result), text]
+    return ["## Claims of the paper\n", findings_table(findings), f"{VERDICTS} {text}"]
 
 
 def _trend(curves: dict[str, Any]) -> list[str]:
@@ -135,28 +137,41 @@ def _trend(curves: dict[str, Any]) -> list[str]:
     return ["Line through the mapper's accuracy (Fig. 6):\n", table(["Variant", "Accuracy", "Zero at T"], body)]
 
 
-def _shared(skill: Skill, name: str, collective: Collective) -> list[str]:
-    """Sizes of packets, and whether every agent's bank is the same."""
+Counted = tuple[str, str, float | None, float]
+"""Row, metric, x and value."""
+
+
+def _sizes(name: str, collective: Collective) -> list[Counted]:
+    """Packets and their mean size, of seed 0; how many banks agree with the first of their seed, and what was refused."""
     first = read_result(paths.bank(name, 0, collective.agents[0], 0))
-    sizes = [
-        [variant, str(len(held["bytes"])), f"{np.mean(list(held['bytes'].values())) / 1e3:.1f}"]
-        for variant, held in first["variants"].items()
-    ]
-    agree, refused, banks = True, 0, 0
+    counted: list[Counted] = []
+    for variant, held in first["variants"].items():
+        counted += [(variant, "packets", None, len(held["bytes"]))]
+        counted += [(variant, "bytes", None, float(np.mean(list(held["bytes"].values()))))]
+    agree, refused, banks = 0, 0, 0
     for seed in range(collective.seeds):
         one = read_result(paths.bank(name, seed, collective.agents[0], 0))["variants"]
         for agents in collective.agents:
             for agent in range(agents):
                 held = read_result(paths.bank(name, seed, agents, agent))["variants"]
-                agree &= all(held[v]["sha256"] == one[v]["sha256"] for v in one)
+                agree += sum(held[v]["sha256"] == one[v]["sha256"] for v in one)
                 refused += sum(len(h["refused"]) for h in held.values())
                 banks += len(held)
+    total = {"banks": banks, "agree": agree, "refused": refused}
+    return [*counted, *(("banks", metric, None, float(number)) for metric, number in total.items())]
+
+
+def _shared(measured: list[Quantity], collective: Collective) -> list[str]:
+    """Sizes of packets, and whether every agent's bank is the same."""
+    at = {(one.row, one.metric): one.value or 0.0 for one in measured}
+    sizes = [[v, f"{at[v, 'packets']:.0f}", f"{at[v, 'bytes'] / 1e3:.1f}"] for v in collective.variants]
     numbers = ", ".join(map(str, collective.agents))
-    told = "all the same for a seed and variant" if agree else "NOT all the same"
+    banks, agree = at["banks", "banks"], at["banks", "agree"]
+    told = "all the same for a seed and variant" if agree == banks else "NOT all the same"
     return [
         table(["Variant", "Packets", "KB a packet, mean"], sizes),
         "Printed, for 2048 features and 49.34 classes a task: GMMC 813 KB, with biases 883; MAHA 1740, with biases 1810.\n",
-        f"Banks of N = {numbers} agents: {banks} compared, {told}; {refused} packets refused.\n",
+        f"Banks of N = {numbers} agents: {banks:.0f} compared, {told}; {at['banks', 'refused']:.0f} packets refused.\n",
     ]
 
 
@@ -170,18 +185,22 @@ def _each_task(tasks: list[str], curves: dict[str, Any]) -> str:
     return table(header, body)
 
 
-def _speed_up(name: str, collective: Collective, tasks: int) -> str:
-    """Time of one agent over the longest of N agents, from the seconds each task took; mailing is left out."""
+def _longest(name: str, collective: Collective, tasks: int) -> list[Counted]:
+    """Seconds of the longest of N agents (x), from the seconds each task took with seed 0; mailing is left out."""
     seconds = np.zeros(tasks)
     for task in range(tasks):
         seconds[task] = sum(read_result(paths.taught_times(name, 0, task))["seconds"].values())
         for head in biased_heads(collective):
             seconds[task] += read_result(paths.biased_times(name, 0, task, head))["seconds"]
-    body = []
-    for agents in sorted({*collective.agents, *(n for n in (1, 2, 5, 10, tasks) if n <= tasks)}):
-        longest = max(seconds[agent::agents].sum() for agent in range(agents))
-        speed = seconds.sum() / longest
-        body.append([str(agents), f"{longest:.1f}", f"{speed:.2f}", f"{speed / agents:.3f}"])
+    numbers = sorted({*collective.agents, *(n for n in (1, 2, 5, 10, tasks) if n <= tasks)})
+    return [("agents", "seconds", n, float(max(seconds[agent::n].sum() for agent in range(n)))) for n in numbers]
+
+
+def _speed_up(measured: list[Quantity]) -> str:
+    """Time of one agent over the longest of N agents."""
+    longest = {int(one.x or 0): one.value or 0.0 for one in measured if one.metric == "seconds"}
+    speeds = {agents: longest[1] / seconds for agents, seconds in longest.items()}
+    body = [[f"{n}", f"{longest[n]:.1f}", f"{speed:.2f}", f"{speed / n:.3f}"] for n, speed in speeds.items()]
     text = "Simulated from the seconds that each task's heads and anchors took here, task t at agent t mod N:\n\n"
     return text + table(["N", "Longest agent, s", "Speed-up", "of N"], body)
 

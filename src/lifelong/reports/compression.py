@@ -2,84 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from lifelong.evaluation.metrics import over_seeds
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Experiment, Report, Settings
 from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import write_csv
-from lifelong.reports.markdown import machine, table
-from lifelong.reports.verdicts import Value, printed_table, verdict
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results, quantity_cells
+from lifelong.reports.verdicts import Sample, judge_cell, judge_counted, printed_table, tolerance
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, read_tensors, write_text
 
-REPRODUCED, TREND = 1.25, 2.0
-"""Factors between our count of weights and the printed one up to which it counts as reproduced, and as a trend."""
+ALLOWED = 0.25
+"""Share of a printed count up to which ours is the same."""
 
 COLUMNS = ["row", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
 
-NOTES = f"""\
+NOTES = """\
 Round 0 is the whole network; every later one prunes the share of least importance among all weights and biases still open,
 by one threshold for all tensors, and trains what is left. Counts leave out the head, as the printed ones do. Accuracy is
-percent on the test split after the last epoch of a round; nothing is chosen on it. Verdict of a count: *reproduced* within a
-factor of {REPRODUCED} of the printed one, *trend only* within {TREND:g}, *contradicted* beyond; of an accuracy: *reproduced*
-within one point.
+percent on the test split after the last epoch of a round; nothing is chosen on it. A count is the *same* within a
+quarter of the printed one; an accuracy when the 95 % interval of our mean lies within a quarter of the interquartile range
+of the printed rounds, *different* beyond, *undecided* otherwise.
 """
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write reports/<name>.md and .csv from the states and scores of the report's one experiment."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Weights left in each tensor, and in all, and test accuracy in percent, after each round."""
     (name,) = report.single().values()
     experiment = settings.experiment(name)
-    cells = [*_counts(experiment), *_accuracies(experiment)]
-    write_csv(paths.report(report.name, "csv"), COLUMNS, cells, ".6g")
-    write_text(paths.report(report.name, "md"), _markdown(report, experiment, cells))
-
-
-def _counts(experiment: Experiment) -> list[dict[str, Any]]:
-    """Weights left in each tensor, and in all, after each round."""
-    printed = printed_table("anpyc-table-4")
-    cells = []
-    for task in experiment.tasks:
-        result: dict[str, list[float]] = {}
-        for seed in experiment.seeds:
+    result = []
+    for seed in experiment.seeds:
+        accuracies = read_result(paths.scores(name, seed))["test"]["task_incremental"]
+        for task in experiment.tasks:
             masks, _ = read_tensors(final_state(experiment, seed, task), "state")
             left = {key.removeprefix("mask/"): float(m.sum()) for key, m in masks.items() if key.startswith("mask/")}
             for tensor, count in [*left.items(), ("total", sum(left.values()))]:
-                result.setdefault(tensor, []).append(count)
-        target = {tensor: int(p.mean) for (number, tensor), p in printed.items() if number == str(task) and tensor != "acc"}
-        target["total"] = sum(target.values())
-        for tensor, counts in result.items():
-            cell = {"row": tensor, "metric": "weights", "x": task, **over_seeds(counts), "printed_mean": target.get(tensor)}
-            cells.append(cell | {"verdict": count_verdict(float(np.mean(counts)), target.get(tensor))})
-    return cells
+                result.append(Quantity(report.name, tensor, name, seed, float(task), None, "weights", count))
+            accuracy = 100 * accuracies[task][task]
+            result.append(Quantity(report.name, "network", name, seed, float(task), None, "acc", accuracy))
+    return result
 
 
-def _accuracies(experiment: Experiment) -> list[dict[str, Any]]:
-    """Test accuracy after each round, in percent."""
-    scores = [read_result(paths.scores(experiment.name, seed))["test"]["task_incremental"] for seed in experiment.seeds]
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write reports/<name>.md and .csv."""
+    (name,) = report.single().values()
+    measured = [asdict(cell) for cell in quantity_cells(results.quantities(report))]
+    cells = [
+        _judge({key: cell[key] for key in ("row", "metric", "mean", "deviation", "n")} | {"x": int(cell["x"])})
+        for cell in measured
+    ]
+    cells.sort(key=lambda cell: (cell["metric"] == "acc", cell["x"]))
+    write_csv(paths.report(report.name, "csv"), COLUMNS, cells, ".6g")
+    write_text(paths.report(report.name, "md"), _markdown(report, settings.experiment(name), results, cells))
+
+
+def _judge(cell: dict[str, Any]) -> dict[str, Any]:
+    """The cell with what is printed in its place, and the verdict."""
     printed = printed_table("anpyc-table-4")
-    cells = []
-    for task in experiment.tasks:
-        result = over_seeds([100 * rows[task][task] for rows in scores])
-        target = printed.get((str(task), "acc"))
-        judged = verdict(Value(result["mean"], result["deviation"] or 0.0), target, None, None) if target else ""
-        cell = {"row": "network", "metric": "acc", "x": task, **result, "printed_mean": target.mean if target else None}
-        cells.append(cell | {"verdict": judged})
-    return cells
+    task = str(cell["x"])
+    if cell["metric"] == "acc":
+        target = printed.get((task, "acc"))
+        rounds = {(row, "acc"): cell for (row, metric), cell in printed.items() if metric == "acc"}
+        ours = Sample(cell["mean"], cell["deviation"], cell["n"])
+        judged = judge_cell(ours, target.mean, tolerance(rounds, "acc", ())) if target else ""
+        return cell | {"printed_mean": target.mean if target else None, "verdict": judged}
+    counts = {tensor: int(p.mean) for (number, tensor), p in printed.items() if number == task and tensor != "acc"}
+    wanted = (counts | {"total": sum(counts.values())}).get(cell["row"])
+    return cell | {
+        "printed_mean": wanted,
+        "verdict": judge_counted(cell["mean"], wanted, ALLOWED) if wanted is not None else "",
+    }
 
 
-def count_verdict(ours: float, printed: int | None) -> str:
-    """What our count of weights says about a printed one."""
-    if printed is None:
-        return ""
-    factor = max(ours, printed) / max(min(ours, printed), 0.5)
-    return "reproduced" if factor <= REPRODUCED else "trend only" if factor <= TREND else "contradicted"
-
-
-def _markdown(report: Report, experiment: Experiment, cells: list[dict[str, Any]]) -> str:
+def _markdown(report: Report, experiment: Experiment, results: Results, cells: list[dict[str, Any]]) -> str:
     rows = list(dict.fromkeys(cell["row"] for cell in cells))
     by_key = {(cell["x"], cell["row"]): cell for cell in cells}
     header = ["Round", *(str(task) for task in experiment.tasks)]
@@ -94,12 +92,12 @@ def _markdown(report: Report, experiment: Experiment, cells: list[dict[str, Any]
     budget = experiment.training
     made = (
         f"Experiment {experiment.name}: {budget.epochs} epochs a round, batches of {budget.batch_size}, learning rate "
-        f"{budget.learning_rate:g}, momentum {budget.momentum:g}. Seeds: {len(experiment.seeds)}. Machine: {machine()}."
+        f"{budget.learning_rate:g}, momentum {budget.momentum:g}. Seeds: {len(experiment.seeds)}. {results.made_by(report)}"
     )
     return (
         f"# {report.title}\n\n## Weights left and accuracy\n\n{table(header, ours)}\n"
         f"## Printed, and the verdict\n\n{table(header, judged)}\n"
-        f"## How these were made\n\n{NOTES}\n{made}\n"
+        f"## How these were made\n\n{NOTES}\n{made}"
     )
 
 

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.params.skill import Collective
 from lifelong.reports.markdown import table
+from lifelong.reports.results import quantity_cells
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors
 
+ROWS = ("BB, told", "Head2Toe, told", "BB, routed", "Head2Toe, routed")
 
-def section(name: str, collective: Collective, tasks: list[str]) -> list[str]:
+
+def measure(report: str, name: str, collective: Collective, tasks: int) -> list[Quantity]:
+    """Accuracy on each task (x) by seed, in percent; nothing where the collective has no such heads."""
+    if collective.head2toe is None:
+        return []
+    return [
+        Quantity(report, row, name, seed, task, None, "accuracy", 100 * value)
+        for seed in range(collective.seeds)
+        for row, values in zip(ROWS, accuracies(name, collective, seed, tasks), strict=True)
+        for task, value in enumerate(values, 1)
+    ]
+
+
+def section(measured: list[Quantity], collective: Collective, tasks: list[str]) -> list[str]:
     """Accuracy of the heads with biases and of those that see inner maps too, the task told and routed."""
     requested = collective.head2toe
     if requested is None:
         return []
-    result = np.array([accuracies(name, collective, seed, len(tasks)) for seed in range(collective.seeds)])  # [seeds, 4, T]
-    mean = 100 * result.mean(0)
+    cells = [[c.mean for c in quantity_cells(one for one in measured if one.row == row)] for row in ROWS]
+    mean = np.array(cells)
     body = [[task, *(f"{value:.1f}" for value in mean[:, i])] for i, task in enumerate(tasks)]
     body.append(["mean", *(f"{value:.2f}" for value in mean.mean(1))])
     header = ["Task", "BB, told", "with Head2Toe", f"BB, {requested.mapper}", "with Head2Toe"]

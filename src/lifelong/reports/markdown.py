@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -25,9 +25,3 @@ def machine() -> str:
         ]
         model = names[0] if names else model
     return f"{model}, {os.cpu_count()} cores"
-
-
-def orderings_table(found: Sequence[Mapping[str, str]]) -> str:
-    """What the paper has ahead of what: each with `claim`, `printed`, `ours`, `verdict`."""
-    keys = ("claim", "printed", "ours", "verdict")
-    return table([key.capitalize() for key in keys], [[one[key] for key in keys] for one in found])

@@ -6,17 +6,19 @@ A template is Jinja2. It names reports as params.yaml does within the section, a
 - `has(report, row, metric, ...)`: whether there is such a cell;
 - `verdict(report, row, metric, ...)`: the verdict on that cell's printed value;
 - `side_by_side(a, b, metrics)`: a table of two comparisons of the same rows beside the printed values;
-- `claims(report)`: what the paper says of a figure, our numbers and verdicts;
+- `claims(report)`: what the paper says of a table or figure, our numbers and verdicts;
+- `outcomes(paper)`: how many claims of the paper have which outcome, in words;
+- `scoreboard(paper)`: how many claims of each table and figure have which outcome;
+- `matrix(paper)`: all that the paper says of its tables and figures, with every verdict and what was not attempted;
 - `printed(report, row, metric, ...)`: that cell's printed value;
 - `fits(report, row, metric)`: the protocols under which ours is the printed value, or the nearest one;
 - `off(report, row, metric, ...)`: by how much the printed value lies above or below ours;
 - `gain(report, label, protocol, metric=)`: what one part changes, of a report of paired differences;
 - `tally(report, label, metric=)`: under which protocols it is more, less or undecided;
-- `counts(*reports)`: how many verdicts there are of each kind, cells that are doubtful in themselves left out;
+- `counts(*reports)`: how many claims and printed cells have which verdict, doubtful cells left out;
 - `doubts(*reports)`: how many those are;
 - `spread(report, path)`: mean ± deviation of the values by seed at a path of the report's JSON, `variants/MAHA/final`;
 - `mean(report, path)`: their mean as a number, to compare;
-- `orderings(report)`: which of two things the paper has ahead of which, our numbers and verdicts;
 - `lost(report)`: rows with fewer seeds than the report's others, because training diverged with the rest;
 - `image(report)`, `link(report)`: the figure, and a link to the report, by its title.
 """
@@ -33,18 +35,20 @@ import jinja2
 import numpy as np
 
 from lifelong.params import Report, Settings
-from lifelong.params.reports import PAPER, FigureOptions, PageOptions
+from lifelong.params.reports import PAPER, PageOptions
 from lifelong.reports.cells import Cell, read_csv
-from lifelong.reports.claims import Finding
+from lifelong.reports.claims import count_outcomes, describe, find_findings, read_claims, read_papers
 from lifelong.reports.figures.paired import decided, interval
-from lifelong.reports.figures.publish import findings_table
-from lifelong.reports.markdown import orderings_table, table
+from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import OUTCOMES, Outcome
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_json, write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
-VERDICTS = ("reproduced", "trend only", "within noise", "contradicted", "not attempted")
+CELLS = ("same", "different", "undecided", "not judged", "diverged", "tier")
+"""Verdicts on printed values."""
 
 PROTOCOL = "task_incremental"
 
@@ -52,8 +56,9 @@ PROTOCOL = "task_incremental"
 class Numbers:
     """What a template may ask of the section's reports."""
 
-    def __init__(self, reports: dict[str, Report]) -> None:
+    def __init__(self, reports: dict[str, Report], results: Results) -> None:
         self._reports = reports
+        self._results = results
         self._lines = functools.cache(lambda name: read_csv(paths.report(self._report(name).name, "csv")))
 
     def cell(self, report: str, row: str, metric: str, protocol: str = PROTOCOL, x: float | None = None) -> str:
@@ -80,7 +85,7 @@ class Numbers:
         return f"{float(value):{QUANTITIES[metric].digits}}"
 
     def fits(self, report: str, row: str, metric: str) -> str:
-        """The protocols whose verdict is `reproduced`, with our values; where there are none, the nearest."""
+        """The protocols whose verdict is `same`, with our values; where there are none, the nearest."""
         judged = [
             line
             for line in self._lines(report)
@@ -88,7 +93,7 @@ class Numbers:
         ]
         if not judged:
             raise UserError(f"fits: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
-        fitting = [f"{line['protocol']} ({_shown(line)})" for line in judged if line["verdict"] == "reproduced"]
+        fitting = [f"{line['protocol']} ({_shown(line)})" for line in judged if line["verdict"] == "same"]
         if fitting:
             return _listed(fitting)
         nearest = min(judged, key=lambda line: abs(float(line["difference"])))
@@ -120,7 +125,7 @@ class Numbers:
             self._line(report, f"{label}, task_oracle", metric, PROTOCOL, None)
         if len(result) == 1:
             return f"{next(iter(result))} under every protocol"
-        words = ("more", "less", "undecided", "one seed")
+        words = ("more", "less", "undecided", "not judged")
         return "; ".join(f"{word} under {_listed(result[word])}" for word in words if word in result)
 
     def side_by_side(
@@ -145,13 +150,50 @@ class Numbers:
         return table(header, body)
 
     def claims(self, report: str) -> str:
-        """The statements on a figure as a table."""
-        return findings_table([Finding(**one) for one in self._claims(report)])
+        """The paper's statements on a table or figure."""
+        keys = ("statement", "ours", "tested", "verdict")
+        body = [[one[key] for key in keys] for one in self._claims(report)]
+        return table(["Claim", "Ours", "Difference [95 %]", "Verdict"], body)
+
+    def scoreboard(self, paper: str) -> str:
+        """How many claims of each table and figure have which outcome."""
+        counted = [(place, count_outcomes(place, find_findings(self._results))) for place in read_papers()[paper]]
+        body = [[place.place, *(str(one[word] or "-") for word in OUTCOMES), place.tier or "-"] for place, one in counted]
+        return table(["Where", *(word.capitalize() for word in OUTCOMES), "Tier"], body)
+
+    def outcomes(self, paper: str) -> str:
+        """`41 are supported, 7 contradicted, 44 undecided and 11 not attempted`."""
+        found = find_findings(self._results)
+        total = sum((count_outcomes(place, found) for place in read_papers()[paper]), Counter[Outcome]())
+        told = [f"{total[word]} {word}" for word in OUTCOMES]
+        return _listed([told[0].replace(" ", " are "), *told[1:]])
+
+    def matrix(self, paper: str) -> str:
+        """Every claim of the paper: a line for each report of this section that tests it, or why it is not attempted."""
+        findings: dict[tuple[str, str], list[str]] = {}
+        for one in find_findings(self._results):
+            told = f"{describe(one)['verdict']}, [{one.report.partition('/')[2]}]({one.report.partition('/')[2]}.md)"
+            findings.setdefault((one.place, one.claim.statement), []).append(told)
+        body = []
+        for place in read_papers()[paper]:
+            for claim in read_claims(place.claims):
+                elsewhere = ", ".join(place.reports) or "no report"
+                absent = f"not attempted: {claim.untested or f'{elsewhere} would test it; nothing is kept here'}"
+                verdicts = findings.get((place.place, claim.statement), [absent])
+                body.append([place.place, claim.statement, "; ".join(verdicts)])
+        return table(["Where", "Claim", "Verdict"], body)
 
     def counts(self, *reports: str) -> str:
         """How many verdicts of each kind the reports hold together."""
-        result = Counter(word for report in reports for word, doubted in self._verdicts(report) if not doubted)
-        return ", ".join(f"{result[word]} {word}" for word in VERDICTS if result[word]) or "no verdict"
+        claims = Counter(_outcome(one["verdict"]) for report in reports for one in self._claims(report))
+        cells = Counter(word for report in reports for word, doubted in self._verdicts(report) if not doubted)
+        kinds = {"claims": (claims, OUTCOMES), "cells": (cells, CELLS)}
+        told = [
+            f"{kind}: " + ", ".join(f"{counted[word]} {word}" for word in words if counted[word])
+            for kind, (counted, words) in kinds.items()
+            if counted
+        ]
+        return "; ".join(told) or "no verdict"
 
     def doubts(self, *reports: str) -> int:
         """How many printed cells are doubtful in themselves."""
@@ -165,13 +207,6 @@ class Numbers:
     def mean(self, report: str, path: str) -> float:
         """The mean of values by seed."""
         return float(np.mean(self._by_seed(report, path)))
-
-    def orderings(self, report: str) -> str:
-        """A table of the report's orderings."""
-        result = self._json(report).get("orderings")
-        if not result:
-            raise UserError(f"orderings: report {report!r} has none")
-        return orderings_table(result)
 
     def lost(self, report: str) -> str:
         """`ARI, literal (2 of 5 seeds)`."""
@@ -233,19 +268,18 @@ class Numbers:
         return result
 
     def _claims(self, report: str) -> list[dict[str, str]]:
-        result = self._report(report)
-        if not isinstance(result.options, FigureOptions):
-            return []
-        claims: list[dict[str, str]] = read_json(paths.report(result.name, "json"))["claims"]
-        return claims
+        name = self._report(report).name
+        return [describe(one) for one in find_findings(self._results) if one.report == name]
 
     def _verdicts(self, report: str) -> list[tuple[str, bool]]:
-        """Every verdict of a report, and whether what is printed is doubtful in itself."""
-        printed = [(line["verdict"], bool(line.get("doubt"))) for line in self._lines(report) if line["verdict"]]
-        return printed + [(claim["verdict"], False) for claim in self._claims(report)]
+        """Every verdict on a printed value, and whether what is printed is doubtful in itself."""
+        lines = [
+            line for line in self._lines(report) if line.get("verdict") and line.get("printed_mean", line.get("printed"))
+        ]
+        return [(line["verdict"], bool(line.get("doubt"))) for line in lines]
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write reports/<section>/<name>.md.
 
     Raises:
@@ -257,7 +291,7 @@ def write(settings: Settings, report: Report) -> None:
         for name in settings.sections()[report.section]
         if name != report.name and settings.report(name).kind_name != "page"
     }
-    text = rendered(report.options.template, Numbers(others), report.title)
+    text = rendered(report.options.template, Numbers(others, results), report.title)
     write_text(paths.report(report.name, "md"), text)
 
 
@@ -294,6 +328,11 @@ def _shown(line: dict[str, str]) -> str:
         return "diverged"
     deviation = float(line["deviation"]) if line["deviation"] else None
     return format_value(line["metric"], float(line["mean"]), deviation, int(line["n"]))
+
+
+def _outcome(verdict: str) -> str:
+    """A claim's outcome without its tier or reason."""
+    return verdict.partition(" (")[0].partition(":")[0]
 
 
 def _off(points: float) -> str:

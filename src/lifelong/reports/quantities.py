@@ -28,6 +28,9 @@ METRICS = {
 
 QUANTITIES = {
     **METRICS,
+    "final": Quantity("Accuracy", "%"),
+    "oracle": Quantity("Accuracy, task told", "%"),
+    "mapper": Quantity("Accuracy of the task mapper", "%"),
     "lead": Quantity("ACC above the first curve's at equal BWT", "%", "+.2f"),
     "acc_difference": Quantity("ACC difference", "points", "+.2f"),
     "bwt_difference": Quantity("BWT difference", "points", "+.2f"),

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill_reuse import Reuse
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_json, write_text
+from lifelong.runtime.artifacts import read_result, write_json, write_tensors, write_text
 
 NOTES = """\
 Accuracies are percent of the test images; no epoch is chosen: curves and last values are shown. Names are compared by a
@@ -24,14 +26,26 @@ Heads are rows divided by their largest entry, without bias (reading S15), {epoc
 """
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write reports/<name>.md, .csv, .json and .png from what the collective tried."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Accuracy under every rule by names, by seed; the evidence is all that the collective tried, names and curves too."""
     assert isinstance(report.options, CollectiveOptions)
     name = report.options.collective
-    collective = settings.skill.collective(name)
+    tried = [read_result(paths.reused(name, seed)) for seed in range(settings.skill.collective(name).seeds)]
+    write_tensors(paths.measured(report.name, "safetensors"), "evidence", {}, {"tried": tried})
+    return [
+        Quantity(report.name, rule, name, seed, None, None, "accuracy", 100 * float(np.mean(values)))
+        for seed, one in enumerate(tried)
+        for rule, values in one["names"]["accuracy"].items()
+    ]
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write reports/<name>.md, .csv, .json and .png."""
+    assert isinstance(report.options, CollectiveOptions)
+    collective = settings.skill.collective(report.options.collective)
     requested = collective.reuse
     assert requested is not None
-    result = [read_result(paths.reused(name, seed)) for seed in range(collective.seeds)]
+    result = results.evidence(report)[1]["tried"]
     curves = {kind: np.mean([[pair[kind] for pair in one["pairs"]] for one in result], 0) for kind in ("reused", "random")}
     transfers = _transfers(result, requested)
     parts = [
@@ -45,7 +59,7 @@ def write(settings: Settings, report: Report) -> None:
         *_shots(transfers, result),
         *_harvests(result),
         f"## How these were made\n\n{NOTES.format(epochs=requested.epochs, rate=requested.learning_rate)}\n"
-        f"Seeds: {collective.seeds}. Machine: {machine()}.\n",
+        f"Seeds: {collective.seeds}. {results.made_by(report)}",
     ]
     write_text(paths.report(report.name, "md"), "\n".join(parts))
     write_text(paths.report(report.name, "csv"), _csv(curves))

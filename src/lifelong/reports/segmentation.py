@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from lifelong.evaluation.dense import intersection_over_union
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
-from lifelong.reports.cells import Cell, cell_over_seeds, of, write_cells
+from lifelong.reports.cells import of, write_cells
 from lifelong.reports.figures import style
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, write_text
 
@@ -27,12 +29,20 @@ far, on their own pixels.
 MEANS = ("iou_first", "iou_later", "iou_all", "iou_all_background")
 
 
-def write(settings: Settings, report: Report) -> None:
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Means after the last step, each class's IoU (x), and the mean over classes seen after each step (x), in percent."""
+    return [
+        Quantity(report.name, label, name, seed, x, None, metric, value)
+        for label, name in report.single().items()
+        for metric, x in _places(read_result(paths.scores(name, settings.experiment(name).seeds[0])))
+        for seed in settings.experiment(name).seeds
+        for value in [_value(read_result(paths.scores(name, seed)), metric, x)]
+    ]
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write the means of every learner, each class's IoU, and the mean over the classes seen after each step."""
-    cells: list[Cell] = []
-    for label, name in report.single().items():
-        result = [read_result(paths.scores(name, seed)) for seed in settings.experiment(name).seeds]
-        cells += _cells(label, name, result)
+    cells = quantity_cells(results.quantities(report))
     write_cells(paths.report(report.name, "csv"), cells)
     labels = list(report.single())
     with style.panels(paths.report(report.name, "png"), 1) as (axes,):
@@ -48,7 +58,7 @@ def write(settings: Settings, report: Report) -> None:
     by_class = [[f"{x:g}", *(at.get((label, "iou", x), "-") for label in labels)] for x in classes]
     image = f"![{report.title}]({report.name.rpartition('/')[2]}.png)"
     parts = [f"# {report.title}\n", f"{image}\n", table(header, body), table(["Class", *labels], by_class)]
-    parts += [NOTES, f"Machine: {machine()}.\n"]
+    parts += [NOTES, results.made_by(report)]
     write_text(paths.report(report.name, "md"), "\n".join(parts))
 
 
@@ -61,17 +71,20 @@ def means(confusion: np.ndarray, first: int) -> dict[str, float | None]:
     return {name: float(np.nanmean(part)) if (~np.isnan(part)).any() else None for name, part in parts.items()}
 
 
-def _cells(label: str, name: str, found: Sequence[dict[str, Any]]) -> list[Cell]:
-    sizes = found[0]["sizes"]
-    last = [np.array(one["confusion"][-1]) for one in found]
-    by_seed = [means(one, sizes[0]) for one in last]
-    cells = [cell_over_seeds(label, m, [one.get(m) for one in by_seed], None, name) for m in MEANS]
-    ious = [100 * intersection_over_union(one) for one in last]
-    for index in range(len(last[0])):
-        values = [None if np.isnan(one[index]) else float(one[index]) for one in ious]
-        cells.append(cell_over_seeds(label, "iou", values, float(index), name))
-    for step in range(len(sizes)):
-        seen = sum(sizes[: step + 1])
-        values = [means(np.array(one["confusion"][step])[: seen + 1, : seen + 1], sizes[0])["iou_all"] for one in found]
-        cells.append(cell_over_seeds(label, "iou_seen", values, step + 1.0, name))
-    return [cell for cell in cells if cell is not None]
+def _places(scores: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """Every metric, and at each class or step those that have one."""
+    yield from ((metric, None) for metric in MEANS)
+    yield from (("iou", float(index)) for index in range(len(scores["confusion"][-1])))
+    yield from (("iou_seen", step + 1.0) for step in range(len(scores["sizes"])))
+
+
+def _value(scores: dict[str, Any], metric: str, x: float | None) -> float | None:
+    sizes, last = scores["sizes"], np.array(scores["confusion"][-1])
+    if x is None:
+        return means(last, sizes[0]).get(metric)
+    if metric == "iou":
+        value = 100 * intersection_over_union(last)[int(x)]
+        return None if np.isnan(value) else float(value)
+    step = int(x) - 1
+    seen = sum(sizes[: step + 1])
+    return means(np.array(scores["confusion"][step])[: seen + 1, : seen + 1], sizes[0])["iou_all"]

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.evaluation.metrics import matrix, square
 from lifelong.params import Experiment, Report, Settings
 from lifelong.params.networks import PretrainedNetwork
 from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill import Collective
+from lifelong.reports.claims import describe, find_findings
+from lifelong.reports.collective import claims
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, orderings_table, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.reports.verdicts import PRINTED
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_json, write_text
+from lifelong.runtime.artifacts import write_json, write_text
 from lifelong.runtime.errors import UserError
 
 NOTES = """\
@@ -64,13 +66,12 @@ class Line:
     ours: bool  # a variant of SKILL
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write reports/<name>.md, .csv, .json and .png."""
     assert isinstance(report.options, CollectiveOptions)
     collective = settings.skill.collective(report.options.collective)
     name = report.options.collective
-    scores = [read_result(paths.collective_scores(name, seed)) for seed in range(collective.seeds)]
-    tasks: list[str] = scores[0]["tasks"]
+    tasks = [entry.name for entry in settings.skill.tasks(collective.sequence)]
     learners = {label: settings.experiment(one) for label, one in report.single().items()}
     for label, learner in learners.items():
         if learner.sequence_name != collective.sequence:
@@ -78,9 +79,12 @@ def write(settings: Settings, report: Report) -> None:
                 f"reports.{report.name}.experiments.{label}: {learner.name!r} learns {learner.sequence_name!r}; expected "
                 f"{collective.sequence!r}, which the collective {name!r} learns"
             )
-    lines = [*_variants(collective, scores), *_learners(learners, len(tasks))]
+    lines = [*_variants(results, name, collective), *_learners(results, learners, len(tasks))]
+    findings = [one for one in find_findings(results) if one.report == report.name]
     write_text(paths.report(report.name, "csv"), _csv(lines, tasks))
-    write_json(paths.report(report.name, "json"), {"learners": _by_seed(lines), "orderings": _orderings(lines)})
+    write_json(
+        paths.report(report.name, "json"), {"learners": _by_seed(lines), "claims": [describe(one) for one in findings]}
+    )
     _draw(paths.report(report.name, "png"), report.title, lines, tasks)
     notes = NOTES.format(networks=_networks(learners))
     parts = [
@@ -88,9 +92,9 @@ def write(settings: Settings, report: Report) -> None:
         f"After all {len(tasks)} tasks:\n",
         _accuracies(lines),
         f"![curves]({paths.report(report.name, 'png').name})\n",
-        *_claims(lines),
-        *_choices(learners),
-        f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. Machine: {machine()}.\n",
+        *claims(findings),
+        *_choices(results, learners),
+        f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
     write_text(paths.report(report.name, "md"), "\n".join(parts))
 
@@ -100,31 +104,32 @@ def _printed() -> dict[str, float]:
         return {row["row"]: float(row["accuracy"]) for row in csv.DictReader(handle)}
 
 
-def _variants(collective: Collective, scores: list[dict[str, Any]]) -> list[Line]:
+def _variants(results: Results, name: str, collective: Collective) -> list[Line]:
     """SKILL's heads do not change, so what they answer when the task is told is the same after every task."""
     printed, lines = _printed(), []
     for label, parts in collective.variants.items():
         head, mapper = collective.heads[parts.head], collective.mappers[parts.mapper]
         row = ("BB, " if head.kind != "linear" else "") + {"gmmc": "GMMC", "mahalanobis": "MAHA"}[mapper.kind]
         plain = mapper.kind == "gmmc" or mapper.shrinkage == "none"
-        variants = [one["variants"][label] for one in scores]
-        oracle = np.array([variant["oracle"] for variant in variants])
-        told = np.where(np.tri(oracle.shape[1], dtype=bool), oracle[:, None, :], np.nan)
-        free = np.stack([square(variant["final"], oracle.shape[1]) for variant in variants])
+        told, free = (
+            np.stack(list(results.matrices(f"{name}/{label}", protocol).values()))
+            for protocol in ("task_incremental", "class_incremental")
+        )
         lines.append(Line(f"SKILL {label}", "per-task", told, free, printed[row] if plain else None, True))
     return lines
 
 
-def _learners(learners: Mapping[str, Experiment], count: int) -> list[Line]:
+def _learners(results: Results, learners: Mapping[str, Experiment], count: int) -> list[Line]:
     printed, lines = _printed(), []
     for label, learner in learners.items():
-        scores = [read_result(paths.scores(learner.name, seed))["test"] for seed in learner.seeds]
         told, free = (
-            np.stack([np.where(np.tri(count, dtype=bool), matrix(one[protocol]), np.nan) for one in scores])
+            np.array(
+                [np.where(np.tri(count, dtype=bool), r, np.nan) for r in results.matrices(learner.name, protocol).values()]
+            )
             for protocol in ("task_incremental", "class_incremental")
         )
         row = TABLE_1.get(learner.method_name) if learner.heads != "all-classes" else None
-        known = free if not np.isnan(free).all() else None
+        known = free if len(free) else None
         lines.append(Line(label, learner.heads, told, known, printed[row] if row else None, False))
     return lines
 
@@ -171,51 +176,14 @@ def format_spread(values: np.ndarray) -> str:
     return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
 
 
-def _orderings(lines: Sequence[Line]) -> list[dict[str, str]]:
-    """Printed: every variant of SKILL, not told, is above every baseline, told. Judged by the worst variant."""
-    variants = [line for line in lines if line.ours and line.printed is not None and line.class_incremental is not None]
-    learners = [line for line in lines if not line.ours and line.printed is not None]
-    if not variants or not learners:
-        return []
-    ours = [(measures(line.class_incremental)["accuracy"], line) for line in variants if line.class_incremental is not None]
-    worst, line = min(ours, key=lambda pair: float(pair[0].mean()))
-    result = []
-    for other in learners:
-        accuracy = measures(other.task_incremental)["accuracy"]
-        result.append(
-            {
-                "claim": f"{line.label} above {other.label}",
-                "printed": f"{line.printed:.2f} against {other.printed:.2f}",
-                "ours": f"{format_spread(worst)} against {format_spread(accuracy)}",
-                "verdict": judge_order(worst, accuracy),
-            }
-        )
-    return result
-
-
-def _claims(lines: Sequence[Line]) -> list[str]:
-    result = _orderings(lines)
-    if not result:
-        return []
-    text = "The worst variant of SKILL, not told the task, against baselines that are told; only orderings can be checked.\n"
-    return ["## The paper's orderings on these tasks\n", orderings_table(result), text]
-
-
-def judge_order(high: np.ndarray, low: np.ndarray) -> str:
-    """Whether means over seeds differ as claimed, by more than the larger deviation."""
-    if len(high) < 2:
-        return "one seed: not judged"
-    difference, noise = high.mean() - low.mean(), max(high.std(ddof=1), low.std(ddof=1))
-    return "trend only" if difference > noise else "contradicted" if difference < -noise else "no difference"
-
-
-def _choices(learners: Mapping[str, Experiment]) -> list[str]:
+def _choices(results: Results, learners: Mapping[str, Experiment]) -> list[str]:
     """What every grid was and what was chosen from it."""
     body = []
     for label, learner in learners.items():
         if learner.grid is None:
             continue
-        choice = read_result(paths.chosen(learner.name))
+        choice = results.of(learner.name).choice
+        assert choice is not None
         tasks = learner.grid.tasks or learner.count
         for candidate in choice["candidates"]:
             options = ", ".join(f"{key} {candidate['options'][key]}" for key in choice["varied"])

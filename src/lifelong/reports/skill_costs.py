@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.skill.costs import Learner, Parallel, Prices, Size, packet_bytes, parallel, student_macs, teacher_macs
 from lifelong.methods.skill.counted_costs import counted_costs, forward_macs_of
 from lifelong.networks.backbones.macs import convolution_channels, forward_macs
 from lifelong.params import Report, Settings
 from lifelong.params.reports import SkillCostsOptions
-from lifelong.params.skill import Skill, table_file
-from lifelong.reports.markdown import machine, table
-from lifelong.reports.verdicts import PRINTED
+from lifelong.params.skill import table_file
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import PRINTED, judge_counted
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json, write_text
 
@@ -27,8 +29,9 @@ LEARNERS = {
 }
 
 TOLERANCE = 0.05
-"""Relative difference within which a counted quantity counts as reproduced."""
+"""Relative difference within which a counted quantity counts as the same."""
 
+PRICES = "prices"
 ACCOUNTS = ("corrected", "caption", "charged", "features", "uneven")
 UNITS = {
     "teacher": "Teacher, MACs",
@@ -53,40 +56,81 @@ CORRECTIONS = """\
 """
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write reports/<name>.md, .csv and .json: recomputed costs beside the printed ones."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Costs of every variant under each account, and of a collective's own packets; counted, so without seeds."""
     options = report.options
     assert isinstance(options, SkillCostsOptions)
     tasks = skill_102(options.table)
-    prices, about = _xception(settings.skill.mac_per_byte, options.epochs)
-    rows = [_row(name, learner, tasks, prices) for name, learner in LEARNERS.items()]
-    images = sum(task.images for task in tasks)
-    samples = prices.samples * sum(task.classes for task in tasks)
+    prices = _xception(settings.skill.mac_per_byte, options.epochs)
+    images, classes = sum(task.images for task in tasks), sum(task.classes for task in tasks)
+    shown: dict[str, dict[str, float]] = {
+        PRICES: {
+            "tasks": len(tasks),
+            "classes": classes,
+            "images": images,
+            "forward": prices.forward,
+            "channels": prices.channels,
+            "features": prices.features,
+            "samples": prices.samples * classes,
+            "mac_per_byte": prices.mac_per_byte,
+        }
+    }
+    for name, learner in LEARNERS.items():
+        row = _row(name, learner, tasks, prices)
+        accounts = {f"{a}/{f.name}": getattr(row[a], f.name) for a in ACCOUNTS for f in fields(Parallel)}
+        shown[name] = {"single": row["single"], **accounts, **_bytes(learner, tasks, prices)}
+    collective = settings.skill.collective(options.collective)
+    ours = {"tasks": len(settings.skill.tasks(collective.sequence)), "forward": forward_macs_of(settings.skill, collective)}
+    shown[f"ours/{PRICES}"] = ours
+    for cost in counted_costs(settings.skill, options.collective, options.epochs):
+        shown[f"ours/{cost.variant}"] = {k: v for k, v in asdict(cost).items() if k != "variant"}
+    return [
+        Quantity(report.name, row, options.collective, None, None, None, metric, float(value), n=0)
+        for row, values in shown.items()
+        for metric, value in values.items()
+    ]
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write reports/<name>.md, .csv and .json: recomputed costs beside the printed ones."""
+    options = report.options
+    assert isinstance(options, SkillCostsOptions)
+    counted: dict[str, dict[str, float]] = {}
+    for one in results.quantities(report):
+        counted.setdefault(one.row, {})[one.metric] = one.value or 0.0
+    rows = [_read_row(name, counted[name]) for name in LEARNERS]
+    prices = counted[PRICES]
     corrections = CORRECTIONS.format(
-        channels=prices.channels,
-        bias_kb=4 * prices.channels / 1e3,
-        covariance=samples * prices.features**2,
-        forward=samples * prices.forward,
-        passes=1.56e18 / (prices.forward * images),
+        channels=int(prices["channels"]),
+        bias_kb=4 * prices["channels"] / 1e3,
+        covariance=prices["samples"] * prices["features"] ** 2,
+        forward=prices["samples"] * prices["forward"],
+        passes=1.56e18 / (prices["forward"] * prices["images"]),
     )
     parts = [
         f"# {report.title}\n",
-        f"{len(tasks)} tasks, {sum(t.classes for t in tasks):,} classes, {images:,} training images; {about}; alpha = "
-        f"{prices.mac_per_byte:g} MACs a byte; {prices.epochs} epochs.\n",
+        f"{prices['tasks']:.0f} tasks, {prices['classes']:,.0f} classes, {prices['images']:,.0f} training images; Xception "
+        f"at 299 px: {prices['forward'] / 1e9:.2f} GMAC an image, {prices['channels']:,.0f} convolution channels; alpha = "
+        f"{prices['mac_per_byte']:g} MACs a byte; {options.epochs} epochs.\n",
         "## Table 1: training, one agent\n",
         _table_1(rows),
         "## Table 2: N agents\n",
         _table_2(rows),
         "## Bytes a task, mean\n",
-        _bytes(tasks, prices),
+        _bytes_table(counted),
         f"Corrections:\n\n{corrections}",
         "## Our own packets\n",
-        *_ours(settings.skill, options),
-        f"## How these were made\n\nCounted, not measured: see `methods/skill/costs.py`. Machine: {machine()}.\n",
+        *_ours(options, counted),
+        f"## How these were made\n\nCounted, not measured: see `methods/skill/costs.py`. {results.made_by(report)}",
     ]
     write_text(paths.report(report.name, "md"), "\n".join(parts))
     write_text(paths.report(report.name, "csv"), _csv(rows))
     write_json(paths.report(report.name, "json"), {row["row"]: row["corrected"].efficiency for row in rows})
+
+
+def _read_row(name: str, counted: dict[str, float]) -> dict[str, Any]:
+    accounts: dict[str, dict[str, Any]] = {a: {f.name: counted[f"{a}/{f.name}"] for f in fields(Parallel)} for a in ACCOUNTS}
+    return {"row": name, "single": counted["single"], **{a: Parallel(**values) for a, values in accounts.items()}}
 
 
 def skill_102(file: str) -> list[Size]:
@@ -96,15 +140,14 @@ def skill_102(file: str) -> list[Size]:
     return [Size(min(int(row["num_classes"]), MOST_CLASSES), int(row["train_size"])) for row in rows]
 
 
-def _xception(mac_per_byte: float, epochs: int) -> tuple[Prices, str]:
+def _xception(mac_per_byte: float, epochs: int) -> Prices:
     import timm
     import torch
 
     with torch.device("meta"):
         network = timm.create_model("legacy_xception", num_classes=0)
     forward, channels = forward_macs(network, 299), convolution_channels(network)
-    prices = Prices(forward, 2048, channels, 3 * 299 * 299, epochs, mac_per_byte=mac_per_byte)
-    return prices, f"Xception at 299 px: {forward / 1e9:.2f} GMAC an image, {channels:,} convolution channels"
+    return Prices(forward, 2048, channels, 3 * 299 * 299, epochs, mac_per_byte=mac_per_byte)
 
 
 def _row(name: str, learner: Learner, tasks: list[Size], prices: Prices) -> dict[str, Any]:
@@ -131,7 +174,7 @@ def _table_1(rows: list[dict[str, Any]]) -> str:
     body = []
     for row in rows:
         target = printed[row["row"]]
-        verdict = "reproduced" if abs(row["single"] / target["macs"] - 1) < TOLERANCE else "contradicted"
+        verdict = judge_counted(row["single"], target["macs"], TOLERANCE)
         ratios = f"{target['ratio']:g}", f"{row['single'] / reference:.2f}"
         body.append([row["row"], f"{target['macs']:.3g}", f"{row['single']:.3g}", *ratios, verdict])
     header = ["Variant", "MACs, printed", "MACs, ours", "Ratio, printed", "Ratio, ours", "Verdict"]
@@ -165,38 +208,39 @@ def _number(quantity: str, value: float) -> str:
 
 
 def _verdict(quantity: str, found: float, printed: float) -> str:
-    if quantity == "efficiency":
-        return "reproduced" if abs(found - printed) < 1e-5 else "contradicted"
-    if printed == 0:
-        return "reproduced" if found == 0 else "contradicted"
-    return "reproduced" if abs(found / printed - 1) < TOLERANCE else "contradicted"
+    return judge_counted(found, printed, 1e-5 if quantity == "efficiency" else TOLERANCE)
 
 
-def _bytes(tasks: list[Size], prices: Prices) -> str:
-    text = {"GMMC": 813e3, "BB, GMMC": 883e3, "MAHA": 1.74e6, "BB, MAHA": 1.81e6}
-    half = replace(prices, channels=27_264)  # biases behind convolutions that a normalisation follows alone
-    body = []
-    for name, learner in LEARNERS.items():
-        kinds = [learner, replace(learner, shared="features")]
-        result = [sum(packet_bytes(task, kind, prices) for task in tasks) / len(tasks) for kind in kinds]
-        fewer = sum(packet_bytes(task, kinds[1], half) for task in tasks) / len(tasks)
-        body.append([name, *(f"{value / 1e3:,.0f}" for value in (text[name], *result, fewer))])
-    header = ["Variant", "Printed in the text, KB", "As Table 2, KB", "Samples as features, KB", "and 27,264 biases, KB"]
-    return table(header, body)
+BYTES = {"as_table": "As Table 2, KB", "features": "Samples as features, KB", "fewer": "and 27,264 biases, KB"}
+TEXT = {"GMMC": 813e3, "BB, GMMC": 883e3, "MAHA": 1.74e6, "BB, MAHA": 1.81e6}
+"""Bytes a task that the paper's text names."""
 
 
-def _ours(skill: Skill, options: SkillCostsOptions) -> list[str]:
-    name = options.collective
-    collective = skill.collective(name)
-    tasks, forward = len(skill.tasks(collective.sequence)), forward_macs_of(skill, collective)
+def _bytes(learner: Learner, tasks: list[Size], prices: Prices) -> dict[str, float]:
+    """Mean bytes of a task's packet; `fewer`: biases behind convolutions that a normalisation follows alone."""
+    features = replace(learner, shared="features")
+    kinds = {"as_table": (learner, prices), "features": (features, prices)}
+    kinds["fewer"] = (features, replace(prices, channels=27_264))
+    return {k: sum(packet_bytes(task, kind, price) for task in tasks) / len(tasks) for k, (kind, price) in kinds.items()}
+
+
+def _bytes_table(counted: dict[str, dict[str, float]]) -> str:
+    body = [[n, *(f"{v / 1e3:,.0f}" for v in (TEXT[n], *(counted[n][kind] for kind in BYTES)))] for n in LEARNERS]
+    return table(["Variant", "Printed in the text, KB", *BYTES.values()], body)
+
+
+def _ours(options: SkillCostsOptions, counted: dict[str, dict[str, float]]) -> list[str]:
+    ours = {row.removeprefix("ours/"): values for row, values in counted.items() if row.startswith("ours/")}
+    prices = ours.pop(PRICES)
     body = [
-        [c.variant, f"{c.real:,}", f"{c.counted:,}", f"{c.teacher:.3g}", f"{c.two:.4f}", f"{c.many:.4f}"]
-        for c in counted_costs(skill, name, options.epochs)
+        [v, f"{c['real']:,.0f}", f"{c['counted']:,.0f}", f"{c['teacher']:.3g}", f"{c['two']:.4f}", f"{c['many']:.4f}"]
+        for v, c in ours.items()
     ]
-    header = ["Variant", "Bytes of the packets", "Counted", "Teacher MACs, N = 1", "Efficiency, N = 2", f"N = {tasks}"]
-    intro = f"`{name}`: {tasks} tasks, {forward / 1e9:.3f} GMAC an image. Counted bytes leave out that a task or a "
-    intro += "class with few images has fewer clusters or samples, and count the owners of samples as nothing.\n"
-    return [intro, table(header, body)]
+    header = ["Variant", "Bytes of the packets", "Counted", "Teacher MACs, N = 1", "Efficiency, N = 2"]
+    intro = f"`{options.collective}`: {prices['tasks']:.0f} tasks, {prices['forward'] / 1e9:.3f} GMAC an image. "
+    intro += "Counted bytes leave out that a task or a class with few images has fewer clusters or samples, and count the "
+    intro += "owners of samples as nothing.\n"
+    return [intro, table([*header, f"N = {prices['tasks']:.0f}"], body)]
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -7,15 +7,17 @@ from typing import Any
 from lifelong.params import Report, Settings
 from lifelong.params.reports import ComparisonOptions
 from lifelong.reports.cells import write_csv
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.claims import find_findings
+from lifelong.reports.figures.publish import VERDICTS as CLAIM_NOTES
+from lifelong.reports.figures.publish import findings_table
+from lifelong.reports.markdown import table
+from lifelong.reports.observations import sample
+from lifelong.reports.provenance import Made
 from lifelong.reports.quantities import METRICS, PROTOCOLS, format_value
-from lifelong.reports.results import lost_seeds, percent
-from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_json, write_text
-
-REFERENCE = "Fine-tuning"
-"""The row whose side of a value a trend is judged by."""
+from lifelong.runtime.artifacts import write_json, write_text
 
 NOTES = """\
 Values are percent on the test split: mean ± sample deviation over the seeds. Task-incremental: the task is told at test.
@@ -27,9 +29,9 @@ a star were chosen from a grid on the validation split.
 """
 
 VERDICTS = """\
-Verdict: *reproduced* when ours is within one point of the printed mean or within twice the joint deviation; *trend only*
-when it is not, but lies on the same side of fine-tuning's as the printed one does, by more than the larger deviation;
-*contradicted* otherwise. A printed value marked † is doubtful in itself, as said below the table.
+Is ours the printed number? *Same* when the whole 95 % interval of our mean lies within a quarter of the interquartile range
+of the methods, printed or ours, whichever is less; *different* when all of it lies beyond; *undecided* otherwise; *not
+judged* below three seeds. A printed value marked † is doubtful in itself, as said below the table.
 """
 
 CHOICES = """\
@@ -38,74 +40,60 @@ them or more left the finite numbers.
 """
 
 SMALLER = """\
-Verdict: *not attempted*, since the network, the tasks or the budget are smaller than those of the printed values. A printed
-value marked † is doubtful in itself, as said below the table.
+*Tier*: the network, the tasks or the budget are smaller than those of the printed values, so ours is no such number. A
+printed value marked † is doubtful in itself, as said below the table.
 """
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write reports/<name>.md, .csv and .json from the summaries of the report's experiments."""
-    name = report.name
-    summaries = {row: read_result(paths.summary(e)) for row, e in report.single().items()}
-    cells = _cells(report, summaries)
-    write_csv(paths.report(name, "csv"), COLUMNS, cells, ".4f")
-    write_json(paths.report(name, "json"), _metrics(summaries))
-    markdown = _markdown(report, summaries, cells)
-    write_text(paths.report(name, "md"), markdown)
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write reports/<name>.md, .csv and .json."""
+    cells = _cells(report, results)
+    write_csv(paths.report(report.name, "csv"), COLUMNS, cells, ".4f")
+    write_json(paths.report(report.name, "json"), _metrics(report, cells))
+    write_text(paths.report(report.name, "md"), _markdown(report, results, cells))
 
 
-def _cells(report: Report, summaries: dict[str, Any]) -> list[dict[str, Any]]:
+def _cells(report: Report, results: Results) -> list[dict[str, Any]]:
     """One record a row, protocol and metric; values in percent; printed ones only under the papers' own protocol."""
     assert isinstance(report.options, ComparisonOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
+    told = {m: [results.spread(name, m)["mean"] for name in report.single().values()] for m in METRICS}
+    means = {metric: [mean for mean in column if mean is not None] for metric, column in told.items()}
     cells = []
-    for row, summary in summaries.items():
+    for row, name in report.single().items():
         for protocol in PROTOCOLS:
             for metric in METRICS:
-                result = percent(summary, protocol, metric)
-                if result["mean"] is None and not _lost(summary, protocol, metric):
+                result = results.spread(name, metric, protocol)
+                if result["mean"] is None and not _lost(results, name, protocol, metric):
                     continue
                 cell = {
                     "row": row,
-                    "experiment": summary["experiment"],
-                    "heads": summary["heads"],
+                    "experiment": name,
+                    "heads": results.of(name).heads,
                     "protocol": protocol,
                     "metric": metric,
                     **result,
                 }
                 target = printed.get((row, metric)) if protocol == "task_incremental" else None
                 if target is not None:
-                    cell |= _judged(result, target, summaries, printed, metric)
                     smaller = report.options.scale == "smaller" and row not in report.options.full_scale
-                    cell["verdict"] = "not attempted" if smaller else cell["verdict"]
+                    ours = None if result["mean"] is None else sample(results, name, metric)
+                    word = judge_cell(ours, target.mean, tolerance(printed, metric, means[metric]))
+                    cell |= {
+                        "printed_mean": target.mean,
+                        "printed_deviation": target.deviation,
+                        "doubt": target.doubt,
+                        "difference": None if result["mean"] is None else result["mean"] - target.mean,
+                        "verdict": "tier" if smaller else word,
+                    }
                 cells.append(cell)
     return cells
 
 
-def _lost(summary: dict[str, Any], protocol: str, metric: str) -> bool:
+def _lost(results: Results, name: str, protocol: str, metric: str) -> bool:
     """Whether a metric that the experiment can give is without a value because a seed diverged."""
-    lost, seeds = lost_seeds(summary["experiment"])
-    return lost == seeds or (lost > 0 and any(v is not None for v in summary["test"][protocol][metric]["by_seed"]))
-
-
-def _judged(
-    found: dict[str, Any],
-    target: Printed,
-    summaries: dict[str, Any],
-    printed: dict[tuple[str, str], Printed],
-    metric: str,
-) -> dict[str, Any]:
-    judged = {"printed_mean": target.mean, "printed_deviation": target.deviation, "doubt": target.doubt}
-    if found["mean"] is None:
-        return judged | {"difference": None, "verdict": "contradicted"}
-    reference = percent(summaries[REFERENCE], "task_incremental", metric) if REFERENCE in summaries else None
-    beside = _value(reference) if reference and reference["mean"] is not None else None
-    word = verdict(_value(found), target, beside, printed.get((REFERENCE, metric)))
-    return judged | {"difference": found["mean"] - target.mean, "verdict": word}
-
-
-def _value(found: dict[str, Any]) -> Value:
-    return Value(found["mean"], found["deviation"] or 0.0)
+    lost, seeds = results.lost_seeds(name)
+    return lost == seeds or (lost > 0 and results.spread(name, metric, protocol, finite=True)["n"] > 0)
 
 
 COLUMNS = [
@@ -114,29 +102,27 @@ COLUMNS = [
 ]
 
 
-def _metrics(summaries: dict[str, Any]) -> dict[str, Any]:
+def _metrics(report: Report, cells: list[dict[str, Any]]) -> dict[str, Any]:
     """Means by row, protocol and metric, in percent: what `dvc metrics` shows."""
-    return {
-        row: {
-            protocol: {m: round(v, 4) for m in METRICS if (v := percent(summary, protocol, m)["mean"]) is not None}
-            for protocol in PROTOCOLS
-        }
-        for row, summary in summaries.items()
-    }
+    means: dict[str, Any] = {row: {protocol: {} for protocol in PROTOCOLS} for row in report.experiments}
+    for cell in cells:
+        if cell["mean"] is not None:
+            means[cell["row"]][cell["protocol"]][cell["metric"]] = round(cell["mean"], 4)
+    return means
 
 
-def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, Any]]) -> str:
+def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> str:
     by_key = {(c["row"], c["protocol"], c["metric"]): c for c in cells}
     parts = [f"# {report.title}\n"]
     for protocol in PROTOCOLS:
-        shown = [m for m in METRICS if any((row, protocol, m) in by_key for row in summaries)]
+        shown = [m for m in METRICS if any((row, protocol, m) in by_key for row in report.experiments)]
         header = ["Method", "Heads", *(METRICS[m].label for m in shown)]
         body = [
-            [row, summary["heads"], *(_shown(by_key.get((row, protocol, m))) for m in shown)]
-            for row, summary in summaries.items()
+            [row, results.of(name).heads, *(_shown(by_key.get((row, protocol, m))) for m in shown)]
+            for row, name in report.single().items()
         ]
         parts.append(f"## {protocol.replace('_', '-').capitalize()}\n\n{table(header, body)}")
-    parts += [f"{told}\n" for told in map(_divergence, summaries, summaries.values()) if told]
+    parts += [f"{told}\n" for row, name in report.single().items() if (told := _divergence(results, row, name))]
     judged = [c for c in cells if "verdict" in c]
     if judged:
         assert isinstance(report.options, ComparisonOptions)
@@ -157,48 +143,51 @@ def _markdown(report: Report, summaries: dict[str, Any], cells: list[dict[str, A
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
         parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
-    if gridded := [[row, choices(summary)] for row, summary in summaries.items() if summary["chosen"]]:
+    if findings := [one for one in find_findings(results) if one.report == report.name]:
+        parts.insert(1, f"## Claims of the paper\n\n{findings_table(findings)}\n{CLAIM_NOTES}\n")
+    if gridded := [[row, told] for row, name in report.single().items() if (told := choices(results.of(name)))]:
         header = ["Method", "ACC on the validation split by option"]
         parts.append(f"## Options chosen\n\n{table(header, gridded)}\n{CHOICES}")
-    parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
+    parts.append(f"## How these were made\n\n{NOTES}\n{results.made_by(report)}\n")
     header = ["Row", "Experiment in params.yaml", "Seeds", "Epochs a task", "Dropout at test", "Options"]
-    parts.append(table(header, [[row, *_settings(summary)] for row, summary in summaries.items()]))
+    parts.append(table(header, [[row, *_settings(name, results.of(name))] for row, name in report.single().items()]))
     return "\n".join(parts)
 
 
-def _divergence(row: str, summary: dict[str, Any]) -> str:
+def _divergence(results: Results, row: str, name: str) -> str:
     """How many seeds of a row diverged, and what the others came to; empty where none did."""
-    lost, seeds = lost_seeds(summary["experiment"])
-    left = [f"{100 * v:.2f}" for v in summary["test"]["task_incremental"]["acc"]["by_seed"] if v is not None]
+    lost, seeds = results.lost_seeds(name)
+    left = [f"{v:.2f}" for v in results.by_seed(name, "acc").values() if v is not None]
     others = f"; the others have ACC {', '.join(left)}, task-incremental" if left else ""
-    return f"{row} diverged with {lost} of {seeds} seeds, which contradicts what is printed{others}." if lost else ""
+    return f"{row} diverged with {lost} of {seeds} seeds{others}." if lost else ""
 
 
-def choices(summary: dict[str, Any]) -> str:
-    """What an experiment's grid held, each with its result, and which of them was chosen (starred)."""
-    results = read_result(paths.chosen(summary["experiment"]))
+def choices(made: Made) -> str:
+    """What an experiment's grid held, each with its result, and which of them was chosen (starred); empty without one."""
+    if made.choice is None:
+        return ""
     told = []
-    for candidate in results["candidates"]:
-        values = {name: candidate["options"][name] for name in results["varied"]}
+    for candidate in made.choice["candidates"]:
+        values = {name: candidate["options"][name] for name in made.choice["varied"]}
         options = ", ".join(f"{name} {v:g}" if isinstance(v, float) else f"{name} {v}" for name, v in values.items())
-        star = "*" if candidate["options"] == results["options"] else ""
+        star = "*" if candidate["options"] == made.choice["options"] else ""
         acc, deviation = candidate["acc"], candidate["deviation"]
         spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
         told.append(f"{options}{star}: " + ("diverged" if acc is None else f"{100 * acc:.2f}{spread}"))
     return "; ".join(told)
 
 
-def _settings(summary: dict[str, Any]) -> list[str]:
+def _settings(name: str, made: Made) -> list[str]:
     """How an experiment was made, in a few words; chosen options have a star."""
-    parameters = summary["parameters"]
+    parameters, chosen = made.parameters, made.choice["varied"] if made.choice else []
     options = [
-        f"{name} {value:g}" + "*" * (name in summary["chosen"]) if isinstance(value, float) else f"{name} {value}"
-        for name, value in parameters["options"].items()
+        f"{option} {value:g}" + "*" * (option in chosen) if isinstance(value, float) else f"{option} {value}"
+        for option, value in parameters["options"].items()
         if value is not None and not isinstance(value, dict)
     ]
     dropped = "on" if parameters["dropout_at_test"] else "off"
     epochs = str(parameters["training"]["epochs"])
-    return [summary["experiment"], str(len(summary["seeds"])), epochs, dropped, ", ".join(options) or "-"]
+    return [name, str(len(made.seeds)), epochs, dropped, ", ".join(options) or "-"]
 
 
 def _shown(cell: dict[str, Any] | None) -> str:

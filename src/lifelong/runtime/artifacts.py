@@ -25,7 +25,7 @@ import safetensors
 from safetensors.numpy import save as _to_bytes
 
 from lifelong.runtime.errors import UserError
-from lifelong.runtime.provenance import admit, describe, note_plain_file
+from lifelong.runtime.provenance import admit, describe, note_plain_file, note_plain_source
 
 FORMAT = 2
 _KEY = "lifelong"
@@ -72,11 +72,23 @@ def _as_read(value: Any) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def read_json(path: Path) -> Any:
+def read_bytes(path: Path) -> bytes:
+    """A plain file, which is a source of what the job writes next."""
     try:
-        return json.loads(path.read_text())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise missing_file(path) from None
+    note_plain_source(path, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def read_json(path: Path) -> Any:
+    return _parse_json(path, read_bytes(path))
+
+
+def _parse_json(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content)
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); {remedy(path)}") from None
 
@@ -97,7 +109,10 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def _read_sealed_json(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    value = read_json(path)
+    try:
+        value = _parse_json(path, path.read_bytes())
+    except FileNotFoundError:
+        raise missing_file(path) from None
     record = value.pop(_RECORD, None) if isinstance(value, dict) else None
     if not isinstance(record, dict) or record.pop("seal", None) != json_digest([record, value]):
         raise UserError(f"{path}: damaged, or not written by this program: its seal does not fit; {remedy(path)}")

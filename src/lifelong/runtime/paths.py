@@ -58,9 +58,9 @@ def report(name: str, suffix: str) -> Path:
     return Path(f"reports/{name}.{suffix}")
 
 
-def receipt(report: Path | str) -> Path:
-    """What says how a report's files were made, which hold no record themselves."""
-    return RESULTS / ".reports" / f"{report}.json"
+def receipt(kind: str, name: str) -> Path:
+    """What says how the files of a job were made that hold no record themselves."""
+    return RESULTS / ".receipts" / kind / f"{name}.json"
 
 
 def features(backbone: str, tier: str, dataset: str, split: str) -> Path:
@@ -122,3 +122,24 @@ def reused(name: str, seed: int | str) -> Path:
 
 def collective_predictions(name: str, seed: int | str) -> Path:
     return collective(name, seed) / "predictions.safetensors"
+
+
+def section(name: str, file: str) -> Path:
+    """A file that a section keeps: results.csv, quantities.csv, imported.csv, provenance.json."""
+    return Path("reports") / name / file
+
+
+def evidence(report: str) -> Path:
+    """Images that a report shows; its name is `<section>/<report>`."""
+    folder, _, name = report.partition("/")
+    return Path("reports") / folder / "evidence" / f"{name}.safetensors"
+
+
+def logs(name: str) -> Path:
+    """Where the jobs of an experiment say what they took."""
+    return Path("logs") / name
+
+
+def measured(report: str, suffix: str) -> Path:
+    """What a report measured itself, before its section collects it."""
+    return RESULTS / "measured" / f"{report}.{suffix}"

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from lifelong.runtime.errors import UserError
 
 Made = Mapping[str, Any]
-"""`path`, `fingerprint`, `from` (path -> content), `beside` (path -> digest of plain files), `versions`."""
+"""`path`, `fingerprint`, `versions`, `device`; by path the content of its sources (`from`), the digests of plain files that
+were read (`plain`) and of those written with it (`beside`)."""
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")
 """Libraries whose version numbers depend on; a result of others is made anew."""
@@ -40,12 +41,14 @@ class Work:
     Attributes:
         fingerprint: of the job; none for one that only reads.
         sources: the content of each result read so far.
+        plain: the digest of each plain file of the project that was read so far.
         beside: the digest of each plain file written so far.
     """
 
     fingerprint: str | None
     judge: Judge
     sources: dict[str, str] = field(default_factory=dict)
+    plain: dict[str, str] = field(default_factory=dict)
     beside: dict[str, str] = field(default_factory=dict)
     device: str | None = None
 
@@ -79,6 +82,8 @@ def describe(path: Path) -> dict[str, Any]:
     if _works:
         work = _works[-1]
         made |= {"path": str(path), "fingerprint": work.fingerprint, "from": dict(sorted(work.sources.items()))}
+        if plain := {name: digest for name, digest in sorted(work.plain.items()) if name not in work.beside}:
+            made["plain"] = plain
         if work.beside:
             made["beside"] = dict(sorted(work.beside.items()))
         if work.device:
@@ -108,6 +113,12 @@ def find_difference(path: Path, made: Made, asked: str) -> str | None:
     old, new = made.get("versions", {}), library_versions()
     different = [f"{name} {old.get(name)}, not {new[name]}" for name in new if old.get(name) != new[name]]
     return f"was made with {different[0]}" if different else None
+
+
+def note_plain_source(path: Path, digest: str) -> None:
+    """A plain file of the project was read; the next result says so, unless the job writes it too."""
+    if _works and not path.is_absolute():
+        _works[-1].plain.setdefault(str(path), digest)
 
 
 def note_plain_file(path: Path, digest: str) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Experiment, Report, Settings
 from lifelong.params.reports import AttentionOptions
 from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
+from lifelong.runtime.artifacts import write_tensors, write_text
 
+KINDS = ("images", "attention", "mask")
 EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
 PRINTED = {
     "[0.5, 0.7)": (75.03, 29.42, 59.59, 55.43, 81.93),
@@ -30,39 +32,63 @@ after the last task, one validation image a task in turn. The printed rows are o
 """
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write the share of pixels by attention for some images, and heat maps of A and B, a network after the other."""
-    from matplotlib.figure import Figure
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """The share of pixels by attention of each image (x); the evidence is the images and their heat maps A and B."""
+    assert isinstance(report.options, AttentionOptions)
+    arrays: dict[str, np.ndarray] = {}
+    result = []
+    for label, name in report.single().items():
+        experiment = settings.experiment(name)
+        found = find_attention(experiment, report.options.images)
+        arrays |= {f"{label}/{kind}": array for kind, array in zip(KINDS, found, strict=True)}
+        for i, one in enumerate(found[1], 1):
+            place = (report.name, label, name, experiment.seeds[0], i, None)
+            result += [Quantity(*place, part, value) for part, value in shares(one).items()]
+    write_tensors(paths.measured(report.name, "safetensors"), "evidence", arrays, {"report": report.name})
+    return result
 
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write the share of pixels by attention for some images, and heat maps of A and B, a network after the other."""
     assert isinstance(report.options, AttentionOptions)
     count = report.options.images
-    rows: list[dict[str, Any]] = []
-    body = []
+    if not results.keeps_picture(report):
+        _draw(report, count, results.evidence(report)[0])
+    at: dict[tuple[str, str], dict[int, float]] = {}
+    for one in results.quantities(report):
+        at.setdefault((one.row, one.metric), {})[int(one.x or 0)] = one.value or 0.0
+    rows = [
+        {"row": label, "image": i, "part": part, "percent": value}
+        for (label, part), values in at.items()
+        for i, value in sorted(values.items())
+    ]
+    body = [[label, part, *(f"{value:.2f}" for _, value in sorted(values.items()))] for (label, part), values in at.items()]
+    write_csv(paths.report(report.name, "csv"), ["row", "image", "part", "percent"], rows, ".4f")
+    if count == len(PRINTED["std"]):
+        body += [["Printed", part, *(f"{value:.2f}" for value in values)] for part, values in PRINTED.items()]
+    header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]
+    text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}{results.made_by(report)}"
+    write_text(paths.report(report.name, "md"), text)
+
+
+def _draw(report: Report, count: int, arrays: dict[str, np.ndarray]) -> None:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(2 * count, 6 * len(report.experiments)), layout="constrained")
     panels = figure.subplots(3 * len(report.experiments), count, squeeze=False)
-    for number, (label, name) in enumerate(report.single().items()):
-        images, attention, mask = find_attention(settings.experiment(name), count)
-        result = [shares(one) for one in attention]
-        for part in result[0]:
-            body.append([label, part, *(f"{one[part]:.2f}" for one in result)])
-            rows += [{"row": label, "image": i + 1, "part": part, "percent": one[part]} for i, one in enumerate(result)]
+    for number, label in enumerate(report.experiments):
+        images, attention, mask = (arrays[f"{label}/{kind}"] for kind in KINDS)
         for column in range(count):
             top, middle, bottom = panels[3 * number : 3 * number + 3, column]
             picture = images[column].transpose(1, 2, 0)
             top.imshow(picture if picture.shape[2] == 3 else picture[:, :, 0], cmap="gray")
-            middle.imshow(attention[column, 0], cmap="jet", vmin=0, vmax=1)
-            bottom.imshow(mask[column, 0], cmap="jet", vmin=0, vmax=1)
+            middle.imshow(attention[column, 0], cmap="viridis", vmin=0, vmax=1)
+            bottom.imshow(mask[column, 0], cmap="viridis", vmin=0, vmax=1)
         for line, title in enumerate((label, "A", "B = 1 - A∘A")):
             panels[3 * number + line, 0].set_ylabel(title)
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
     write_figure(paths.report(report.name, "png"), figure)
-    write_csv(paths.report(report.name, "csv"), ["row", "image", "part", "percent"], rows, ".4f")
-    if count == len(PRINTED["std"]):
-        body += [["Printed", part, *(f"{value:.2f}" for value in values)] for part, values in PRINTED.items()]
-    header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]
-    text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}Machine: {machine()}.\n"
-    write_text(paths.report(report.name, "md"), text)
 
 
 def shares(attention: np.ndarray) -> dict[str, float]:

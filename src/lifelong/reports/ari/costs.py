@@ -1,7 +1,6 @@
 """What ARI's step costs: time with and without the attack, and memory for the task models (the paper's +20 % and 100 MB).
 
-Unlike other reports this one measures while it is written: processor time of this thread, on mini-batches of the last task
-with the memory that is left. No other file depends on it.
+Processor time of this thread, on mini-batches of the last task with the memory that is left.
 """
 
 from __future__ import annotations
@@ -10,11 +9,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.ari import AriOptions
 from lifelong.params import Experiment, Report, Settings
 from lifelong.params.reports import CostsOptions
 from lifelong.reports.cells import write_csv
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import judge_counted
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 
@@ -25,7 +27,7 @@ PRINTED_MEGABYTES = 100.0
 """The same: what the task models of CIFAR-100's ten tasks take."""
 
 TOLERANCE = 0.1
-"""How far a ratio of times may be from the printed one and still be it."""
+"""Share of the printed ratio of times within which ours is the same."""
 
 COLUMNS = ["row", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
 
@@ -39,37 +41,48 @@ whole copies by the paper's fusion alone, one a task: 4 bytes a parameter; sums 
 """
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write milliseconds a mini-batch, ratios beside the printed one, and megabytes."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Milliseconds a mini-batch, and megabytes of the task models, of the first seed."""
     assert isinstance(report.options, CostsOptions)
     experiments = {label: settings.experiment(name) for label, name in report.single().items()}
     steps = {label: step_of(experiment) for label, experiment in experiments.items()}
-    result = medians({label: step for label, (step, _) in steps.items()}, report.options.rounds)
+    seconds = medians({label: step for label, (step, _) in steps.items()}, report.options.rounds)
+    result = []
+    for label, experiment in experiments.items():
+        place = (report.name, label, experiment.name, experiment.seeds[0], None, None)
+        result.append(Quantity(*place, "milliseconds", 1e3 * seconds[label]))
+        result.append(Quantity(*place, "models", steps[label][1] / 1e6))
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write milliseconds a mini-batch, ratios beside the printed one, and megabytes."""
+    assert isinstance(report.options, CostsOptions)
+    experiments = {label: settings.experiment(name) for label, name in report.single().items()}
+    measured = {(one.row, one.metric): one.value or 0.0 for one in results.quantities(report)}
     lines, body = [], []
     first: dict[str, float] = {}
     for label, experiment in experiments.items():
         alike = str((experiment.sequence_name, experiment.network, experiment.training))
-        ratio = result[label] / first.setdefault(alike, result[label])
+        taken, megabytes = measured[label, "milliseconds"], measured[label, "models"]
+        ratio = taken / first.setdefault(alike, taken)
         attacked = _options(experiment).attack != "none"
-        judged = {"printed_mean": PRINTED_RATIO, "verdict": verdict(ratio)} if attacked else {}
-        megabytes = steps[label][1] / 1e6
+        judged = (
+            {"printed_mean": PRINTED_RATIO, "verdict": judge_counted(ratio, PRINTED_RATIO, TOLERANCE)} if attacked else {}
+        )
         for metric, value, more in (
-            ("milliseconds", 1e3 * result[label], {}),
+            ("milliseconds", taken, {}),
             ("time_ratio", ratio, judged),
             ("models", megabytes, {"printed_mean": PRINTED_MEGABYTES}),
         ):
             lines.append({"row": label, "metric": metric, "mean": value, "n": 0, **more})
-        cells = [f"{1e3 * result[label]:.1f}", f"{ratio:.2f}", judged.get("verdict", "-"), f"{megabytes:.2f}"]
+        cells = [f"{taken:.1f}", f"{ratio:.2f}", judged.get("verdict", "-"), f"{megabytes:.2f}"]
         body.append([label, experiment.name, *map(str, cells)])
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines, ".4f")
     header = ["Row", "Experiment", "ms a mini-batch", "Ratio", f"Printed {PRINTED_RATIO:g}", "MB of task models"]
     notes = NOTES.format(rounds=report.options.rounds)
-    text = f"# {report.title}\n\n{table(header, body)}\n## How these were made\n\n{notes}\nMachine: {machine()}.\n"
+    text = f"# {report.title}\n\n{table(header, body)}\n## How these were made\n\n{notes}\n{results.made_by(report)}"
     write_text(paths.report(report.name, "md"), text)
-
-
-def verdict(ratio: float) -> str:
-    return "reproduced" if abs(ratio - PRINTED_RATIO) <= TOLERANCE else "contradicted"
 
 
 def medians(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:

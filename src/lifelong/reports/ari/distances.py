@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.pipeline.states import read_curve
 from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
+
+MIXING = "random models, mixed"
+MODELS, PARAMETERS, ROUNDS = 6, 1000, 5
 
 NOTES = """\
 Mean |phi_i - phi_base| over all parameters, averaged over the mini-batches of an epoch and over the seeds that all runs
@@ -26,7 +29,22 @@ between the rows with and without.
 """
 
 
-def write(settings: Settings, report: Report) -> None:
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Distance of each task's model (y) in every epoch (x), in 1e-6, and its learning rate, of seeds that all runs have."""
+    result = []
+    seeds = sorted(set.intersection(*(set(settings.experiment(name).seeds) for name in report.single().values())))
+    for label, name in report.single().items():
+        experiment = settings.experiment(name)
+        for task in experiment.tasks:
+            for seed in seeds:
+                for epoch, (distance, rate) in enumerate(zip(*_curve(name, seed, experiment.tasks[-1], task), strict=True)):
+                    place = (report.name, label, name, seed, epoch, task + 1)
+                    result.append(Quantity(*place, "distance", 1e6 * distance))
+                    result.append(Quantity(*place, "learning_rate", rate))
+    return result + _mixing(report.name)
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write first and last epoch's distances, every epoch as CSV, and the curves."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -35,28 +53,29 @@ def write(settings: Settings, report: Report) -> None:
     panels = figure.subplots(1, len(report.experiments), sharey=True, squeeze=False)[0]
     rows: list[dict[str, Any]] = []
     body = []
-    seeds = sorted(set.intersection(*(set(settings.experiment(name).seeds) for name in report.single().values())))
-    for axes, (label, name) in zip(panels, report.single().items(), strict=True):
-        experiment = settings.experiment(name)
-        last = experiment.tasks[-1]
-        for task in experiment.tasks:
-            curves = [_curve(name, seed, last, task) for seed in seeds]
-            mean, rate = np.mean([curve for curve, _ in curves], axis=0), curves[0][1]
-            axes.plot(range(len(mean)), mean, label=f"task {task + 1}")
+    measured = results.quantities(report)
+    for axes, label in zip(panels, report.experiments, strict=True):
+        own = [one for one in measured if one.row == label]
+        for task in sorted({int(one.y or 0) for one in own}):
+            cells = quantity_cells(one for one in own if one.y == task)
+            mean = [cell.mean for cell in cells if cell.metric == "distance"]
+            rate = [cell.mean for cell in cells if cell.metric == "learning_rate"]
+            axes.plot(range(len(mean)), mean, label=f"task {task}")
             rows += [
-                {"row": label, "task": task + 1, "epoch": epoch, "distance": 1e6 * value, "learning_rate": r}
+                {"row": label, "task": task, "epoch": epoch, "distance": value, "learning_rate": r}
                 for epoch, (value, r) in enumerate(zip(mean, rate, strict=True))
             ]
             ratio = (mean[-1] / mean[0]) / (rate[-1] / rate[0])
-            cells = [f"{1e6 * mean[0]:.2f}", f"{1e6 * mean[-1]:.2f}", f"{mean[-1] / mean[0]:.3f}", f"{ratio:.3f}"]
-            body.append([label, str(task + 1), *cells, str(len(curves))])
-        axes.set(title=label, xlabel="Epoch", ylabel="Mean distance to the base", yscale="log")
+            numbers = [f"{mean[0]:.2f}", f"{mean[-1]:.2f}", f"{mean[-1] / mean[0]:.3f}", f"{ratio:.3f}"]
+            body.append([label, str(task), *numbers, str(cells[0].n)])
+        axes.set(title=label, xlabel="Epoch", ylabel="Mean distance to the base, 1e-6", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize="x-small")
     write_figure(paths.report(report.name, "png"), figure)
     write_csv(paths.report(report.name, "csv"), ["row", "task", "epoch", "distance", "learning_rate"], rows, ".4f")
     header = ["Run", "Task", "First epoch", "Last epoch", "Last / first", "Of it, beyond the learning rate's fall", "Seeds"]
-    text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}\n{_mixing()}\nMachine: {machine()}.\n"
+    argument = _argument([one for one in measured if one.row == MIXING])
+    text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}\n{argument}\n{results.made_by(report)}"
     write_text(paths.report(report.name, "md"), text)
 
 
@@ -66,22 +85,30 @@ def _curve(name: str, seed: int, session: int, task: int) -> tuple[list[float], 
     return [row[f"distance_{task}"] for row in curve], [row["learning_rate"] for row in curve]
 
 
-def _mixing(models: int = 6, parameters: int = 1000, rounds: int = 5) -> str:
-    """The supplement's Eqs. 11 and 12 in numbers: random models, dif* made of their own distances each round."""
+def _mixing(report: str) -> list[Quantity]:
+    """The supplement's Eqs. 11 and 12 in numbers: random models, dif* made of their own distances each round (x)."""
     import torch
 
     from lifelong.methods.ari.fusion import distance_matrix, softmax_weights
 
-    now = torch.randn(models, parameters, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    body = []
-    for number in range(rounds + 1):
+    now = torch.randn(MODELS, PARAMETERS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    result = []
+    for number in range(ROUNDS + 1):
         dif = distance_matrix(now)
-        mix = softmax_weights(dif, parameters, "relative")
-        body.append([str(number), f"{dif.max():.3e}", f"{(mix.sum(1) - 1).abs().max():.1e}"])
+        mix = softmax_weights(dif, PARAMETERS, "relative")
+        place = (report, MIXING, "", 0, number, None)
+        result.append(Quantity(*place, "largest", float(dif.max())))
+        result.append(Quantity(*place, "error", float((mix.sum(1) - 1).abs().max())))
         now = mix @ now
+    return result
+
+
+def _argument(measured: list[Quantity]) -> str:
+    at = {(one.metric, int(one.x or 0)): one.value for one in measured}
+    body = [[str(n), f"{at['largest', n]:.3e}", f"{at['error', n]:.1e}"] for n in range(ROUNDS + 1)]
     header = ["Round", "Largest distance between two models", "Largest error of a row's sum"]
     return (
-        f"## The supplement's argument\n\n{models} random models of {parameters} parameters, all replaced by dif* times all "
+        f"## The supplement's argument\n\n{MODELS} random models of {PARAMETERS} parameters, all replaced by dif* times all "
         f"of them each round, without any regulariser or training:\n\n{table(header, body)}\n"
         "They meet in one point because any mixing with positive rows that sum to 1 does that. Algorithm 2 does not mix the "
         "task models: it throws them away, so the argument does not cover it.\n"

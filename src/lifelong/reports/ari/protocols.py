@@ -8,51 +8,56 @@ from lifelong.params import Report, Settings
 from lifelong.params.reports import ProtocolsOptions
 from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS
 from lifelong.reports.cells import Cell, write_csv
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
-from lifelong.reports.results import diverged, of_finite_seeds
-from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import Printed, Sample, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_json, write_text
+from lifelong.runtime.artifacts import write_json, write_text
 
 METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write the tables and the figure; a printed value stands beside ours under every protocol, with a verdict for each."""
     assert isinstance(report.options, ProtocolsOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
-    cells = [
-        cell for label, name in report.single().items() for cell in _cells(label, read_result(paths.summary(name)), printed)
-    ]
+    cells = [cell for label, name in report.single().items() for cell in _cells(results, label, name)]
+    _judge(cells, printed)
     columns = ["row", "experiment", "protocol", "metric", "mean", "deviation", "n", "printed", "difference", "verdict"]
     write_csv(paths.report(report.name, "csv"), columns, cells, ".4f")
     values: dict[str, Any] = {}
     for cell in cells:
         values.setdefault(cell["row"], {}).setdefault(cell["protocol"], {})[cell["metric"]] = round(cell["mean"], 4)
     write_json(paths.report(report.name, "json"), values)
-    write_text(paths.report(report.name, "md"), _markdown(report, cells))
+    write_text(paths.report(report.name, "md"), _markdown(report, results, cells))
     _figure(report, cells)
 
 
-def _cells(row: str, summary: dict[str, Any], printed: dict[tuple[str, str], Printed]) -> list[dict[str, Any]]:
+def _cells(results: Results, row: str, experiment: str) -> list[dict[str, Any]]:
     cells = []
     for protocol, name in PROTOCOLS.items():
         for metric in METRICS:
-            result = of_finite_seeds(summary["test"].get(protocol, {}).get(metric, {"by_seed": []})["by_seed"])
+            result = results.spread(experiment, metric, protocol, finite=True)
             if result["mean"] is None:
                 continue
-            cell = {"row": row, "experiment": summary["experiment"], "protocol": name, "metric": metric, **result}
-            target = printed.get((row, metric))
-            if target is not None and not name.startswith("task_pred"):
-                ours = Value(cell["mean"], cell["deviation"] or 0.0)
-                cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
-                cell["verdict"] = verdict(ours, target, None, None)
-            cells.append(cell)
+            cells.append({"row": row, "experiment": experiment, "protocol": name, "metric": metric, **result})
     return cells
 
 
-def _markdown(report: Report, cells: list[dict[str, Any]]) -> str:
+def _judge(cells: list[dict[str, Any]], printed: dict[tuple[str, str], Printed]) -> None:
+    """Hold every cell of a row that is printed against the printed value, under each protocol."""
+    for cell in cells:
+        target = printed.get((cell["row"], cell["metric"]))
+        if target is None or cell["protocol"].startswith("task_pred"):
+            continue
+        beside = [c["mean"] for c in cells if all(c[key] == cell[key] for key in ("protocol", "metric"))]
+        ours = Sample(cell["mean"], cell["deviation"], cell["n"])
+        cell |= {"printed": target.mean, "difference": cell["mean"] - target.mean}
+        cell["verdict"] = judge_cell(ours, target.mean, tolerance(printed, cell["metric"], beside))
+
+
+def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> str:
     by_key = {(cell["row"], cell["protocol"], cell["metric"]): cell for cell in cells}
     parts = [f"# {report.title}\n"]
     for metric, title in METRICS.items():
@@ -71,15 +76,15 @@ def _markdown(report: Report, cells: list[dict[str, Any]]) -> str:
                 _shown(cell),
                 f"{cell['printed']:.2f}",
                 f"{cell['difference']:+.2f}",
-                cell["verdict"] if cell["verdict"] == "reproduced" else "not this protocol",
+                cell["verdict"],
             ]
             for cell in judged
         ]
         header = ["Method", "Metric", "Protocol", "Ours", "Printed", "Difference", "Verdict"]
         parts.append(f"## Which protocol the printed values fit\n\n{table(header, body)}")
     seeds = ", ".join(sorted({str(cell["n"]) for cell in cells}))
-    lost = diverged(list(report.single().values()), OTHERS)
-    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {seeds}. {lost}Machine: {machine()}.\n")
+    lost = results.diverged(list(report.single().values()), OTHERS)
+    parts.append(f"## How these were made\n\n{NOTES}\nSeeds a row: {seeds}. {lost}{results.made_by(report)}")
     body = [[label, name] for label, name in report.single().items()]
     return "\n".join([*parts, table(["Row", "Experiment in params.yaml"], body)])
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lifelong.params import Report, Settings
-from lifelong.reports.cells import Cell, cell_over_seeds, of
+from lifelong.reports.cells import Cell, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
-from lifelong.reports.results import accuracies_by_seed
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 
 NOTES = """\
@@ -17,13 +17,10 @@ split, task-incremental (the task is told at test). Mean ± sample deviation ove
 epoch's weights are taken; nothing is chosen on the test split."""
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     cells: list[Cell] = []
     for label, name in report.single().items():
-        by_seed = accuracies_by_seed(settings.experiment(name))
-        by_task = list(zip(*by_seed, strict=True))
-        result = [cell_over_seeds(label, "accuracy", values, t + 1.0, name) for t, values in enumerate(by_task)]
-        cells += [cell for cell in result if cell is not None]
+        cells += results.curve(label, name)
     tasks = sorted({cell.x for cell in cells if cell.x is not None})
     with style.panels(paths.report(report.name, "png"), 1) as (axes,):
         for number, label in enumerate(report.experiments):
@@ -36,4 +33,4 @@ def write(settings: Settings, report: Report) -> None:
     few = tasks if len(tasks) <= 6 else [tasks[0], tasks[len(tasks) // 2 - 1], tasks[-1]]
     header = ["Label", *(f"After task {t:g}" for t in few)]
     body = [[label, *(at.get((label, t), "-") for t in few)] for label in report.experiments]
-    publish(report, cells, table(header, body), NOTES)
+    publish(report, results, cells, table(header, body), NOTES)

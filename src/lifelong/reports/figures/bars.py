@@ -9,17 +9,17 @@ from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
-from lifelong.reports.results import METRIC_NOTES, diverged, lost_seeds, summary_cell
+from lifelong.reports.results import METRIC_NOTES, Results
 from lifelong.runtime import paths
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     options = report.options
     assert isinstance(options, BarsOptions)
-    result = [summary_cell(label, name, m) for label, name in report.single().items() for m in options.metrics]
+    result = [results.cell(label, name, m) for label, name in report.single().items() for m in options.metrics]
     cells = [cell for cell in result if cell is not None]
     labels = list(report.experiments)
-    lost = [place for place, name in enumerate(report.single().values()) if lost_seeds(name)[0]]
+    lost = [place for place, name in enumerate(report.single().values()) if results.lost_seeds(name)[0]]
     with style.panels(paths.report(report.name, "png"), len(options.metrics)) as several:
         for axes, metric in zip(several, options.metrics, strict=True):
             column = [next(iter(of(cells, label, metric)), None) for label in labels]
@@ -30,4 +30,5 @@ def write(settings: Settings, report: Report) -> None:
     at = {(c.row, c.metric): format_value(c.metric, c.mean, c.deviation, c.n) for c in cells}
     header = ["Label", *(QUANTITIES[metric].label for metric in options.metrics)]
     body = [[label, *(at.get((label, metric), "-") for metric in options.metrics)] for label in labels]
-    publish(report, cells, table(header, body), METRIC_NOTES, diverged(list(report.single().values())))
+    told = results.diverged(list(report.single().values()))
+    publish(report, results, cells, table(header, body), METRIC_NOTES, told)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.anpyc import AnpycOptions
 from lifelong.methods.anpyc.importance import entropy_importance
 from lifelong.params import Experiment, Report, Settings
@@ -15,21 +16,19 @@ from lifelong.params.reports import DensityOptions
 from lifelong.pipeline.choose import apply_choice
 from lifelong.pipeline.graph import final_state
 from lifelong.pipeline.inputs import Inputs
-from lifelong.reports.cells import Cell, cell_over_seeds, of
+from lifelong.reports.cells import Cell, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
-from lifelong.reports.verdicts import Printed, Value, printed_table, verdict
+from lifelong.reports.results import Results, quantity_cells
+from lifelong.reports.verdicts import Printed, Sample, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors
 from lifelong.runtime.errors import UserError
 from lifelong.training.importance import fisher_diagonal, output_sensitivity
 
 MEASURES = ("EWC", "MAS", "ANPyC")
-REFERENCE = "MAS"
-"""The measure that a trend is judged by."""
-
 BINS = 50
 LOW = 0.01  # of the largest importance: below it a weight counts as unimportant
 SHAPE = ("kurtosis_fisher", "kurtosis_pearson", "skewness", "low_share")
@@ -47,37 +46,38 @@ sample deviation over the seeds."""
 PRINTED_NOTES = """\
 Printed: means of the ten kurtoses that the released code lists (reading N25). They cannot be skewnesses: of the 52 320
 weights of 784-64-32 no skewness exceeds the root of their number, 229. Which definition is theirs does not show (reading
-N25); Fisher's is taken. *Reproduced*: within twice our deviation; *trend only*: not, but on the same side of MAS's under the
-same pruning (MAS itself: of MAS under the other), by more than the larger deviation; *contradicted*: neither."""
+N25); Fisher's is taken. *Same*: the 95 % interval of our mean lies within a quarter of the interquartile
+range of all measures; *different*: beyond; *undecided*: neither."""
 
 
-def write(settings: Settings, report: Report) -> None:
-    options = report.options
-    assert isinstance(options, DensityOptions)
-    cells: list[Cell] = []
-    curves: list[Cell] = []
-    middles = (np.arange(BINS) + 0.5) / BINS
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """The shape of each measure's importances and their density in every bin, by seed."""
+    result = []
     for label, name in report.single().items():
         experiment = apply_choice(settings.experiment(name))
-        by_seed = [importances(experiment, seed) for seed in experiment.seeds]
-        for measure in MEASURES:
-            row = _row(measure, label)
-            scaled = [
-                normalise_values(result[measure], f"{name}, seed {seed}, {measure}")
-                for seed, result in _named(experiment, by_seed)
-            ]
-            shapes = [shape(values) for values in scaled]
-            cells += _over_seeds(row, shapes, name)
-            densities = np.array([np.histogram(values, BINS, (0, 1), density=True)[0] for values in scaled])
-            at = zip(middles, densities.T, strict=True)
-            found_cells = [cell_over_seeds(row, "density", list(values), float(middle), name) for middle, values in at]
-            curves += [cell for cell in found_cells if cell is not None]
-    cells = _beside_printed(cells, list(report.experiments), printed_table(options.printed) if options.printed else {})
+        for seed in experiment.seeds:
+            for kind, values in importances(experiment, seed).items():
+                scaled = normalise_values(values, f"{name}, seed {seed}, {kind}")
+                heights = np.histogram(scaled, BINS, (0, 1), density=True)[0]
+                measured: list[tuple[str, float | None, float]] = [(m, None, v) for m, v in shape(scaled).items()]
+                measured += [("density", (bin + 0.5) / BINS, float(height)) for bin, height in enumerate(heights)]
+                row = _row(kind, label)
+                result += [Quantity(report.name, row, name, seed, x, None, metric, v) for metric, x, v in measured]
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    options = report.options
+    assert isinstance(options, DensityOptions)
+    measured = quantity_cells(results.quantities(report))
+    curves = [cell for cell in measured if cell.metric == "density"]
+    shapes = [cell for cell in measured if cell.metric != "density"]
+    cells = _beside_printed(shapes, printed_table(options.printed) if options.printed else {})
     _draw(report, cells, curves)
     header = ["Importance", *(QUANTITIES[metric].axis for metric in SHAPE)]
-    rows = [_row(measure, label) for measure in MEASURES for label in report.experiments]
+    rows = [_row(kind, label) for kind in MEASURES for label in report.experiments]
     body = [[row, *(_shown(of(cells, row, metric)[0]) for metric in SHAPE)] for row in rows]
-    publish(report, cells, table(header, body), NOTES, _printed_section(cells), curves)
+    publish(report, results, cells, table(header, body), NOTES, _printed_section(cells), curves)
 
 
 def importances(experiment: Experiment, seed: int) -> dict[str, np.ndarray]:
@@ -130,34 +130,17 @@ def _row(measure: str, label: str) -> str:
     return f"{measure} ({label})"
 
 
-def _named(experiment: Experiment, by_seed: Sequence[dict[str, np.ndarray]]) -> list[tuple[int, dict[str, np.ndarray]]]:
-    return list(zip(experiment.seeds, by_seed, strict=True))
-
-
-def _over_seeds(row: str, shapes: Sequence[Mapping[str, float]], name: str) -> list[Cell]:
-    result = [cell_over_seeds(row, metric, [one[metric] for one in shapes], experiment=name) for metric in SHAPE]
-    return [cell for cell in result if cell is not None]
-
-
-def _beside_printed(cells: list[Cell], labels: Sequence[str], printed: Mapping[tuple[str, str], Printed]) -> list[Cell]:
+def _beside_printed(cells: list[Cell], printed: Mapping[tuple[str, str], Printed]) -> list[Cell]:
     """The cells, those that are printed with the printed mean and a verdict."""
-    by_key = {(cell.row, cell.metric): cell for cell in cells}
-    others = dict(zip(labels, reversed(labels), strict=True))
     judged = []
     for cell in cells:
         target = printed.get((cell.row, cell.metric))
-        if target is None:
-            judged.append(cell)
-            continue
-        measure, label = next((m, one) for m in MEASURES for one in labels if _row(m, one) == cell.row)
-        beside = _row(REFERENCE, others[label] if measure == REFERENCE else label), cell.metric
-        word = verdict(_value(cell), target, _value(by_key[beside]), printed.get(beside))
-        judged.append(replace(cell, printed_mean=target.mean, verdict=word))
+        if target is not None:
+            ours = [other.mean for other in cells if other.metric == cell.metric]
+            word = judge_cell(Sample(cell.mean, cell.deviation, cell.n), target.mean, tolerance(printed, cell.metric, ours))
+            cell = replace(cell, printed_mean=target.mean, verdict=word)
+        judged.append(cell)
     return judged
-
-
-def _value(cell: Cell) -> Value:
-    return Value(cell.mean, cell.deviation or 0.0)
 
 
 def _printed_section(cells: Sequence[Cell]) -> str:

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from lifelong.params import Report, Settings
 from lifelong.params.reports import PairedOptions
 from lifelong.reports.ari.words import NOTES as PROTOCOL_NOTES
 from lifelong.reports.ari.words import OTHERS, PROTOCOLS
-from lifelong.reports.cells import Cell, cell_over_seeds, margin, of
+from lifelong.reports.cells import Cell, margin, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
-from lifelong.reports.results import diverged
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import Sample, describe_sign
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result
 
 NOTES = f"""\
 Points of percent, the first experiment less the second with the same seed: mean ± sample deviation of the differences over
 the seeds, and in square brackets the mean's 95 % interval (Student's t), which is the figure's error bar. *more* and *less*:
-the interval lies above or below 0; *undecided*: it holds 0; one seed has none. A seed counts where neither diverged.
+the interval lies above or below 0; *undecided*: it holds 0; *not judged*: fewer than three seeds. A seed counts where
+neither diverged.
 
 {PROTOCOL_NOTES}"""
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     options = report.options
     assert isinstance(options, PairedOptions)
     cells: list[Cell] = []
     for label, names in report.experiments.items():
-        pair = [read_result(paths.summary(name)) for name in names]
-        cells += [cell for metric in options.metrics for cell in _gains(label, pair, metric)]
+        cells += [cell for metric in options.metrics for cell in _gains(results, label, names, metric)]
     compared = [p for p in PROTOCOLS.values() if any(cell.row.endswith(f", {p}") for cell in cells)]
     labels = list(report.experiments)
     with style.panels(paths.report(report.name, "png"), len(options.metrics), columns=1, width=9.0) as several:
@@ -46,18 +45,13 @@ def write(settings: Settings, report: Report) -> None:
     for metric in options.metrics:
         body = [[label, *(_told(of(cells, f"{label}, {p}", f"{metric}_difference")) for p in compared)] for label in labels]
         tables.append(f"## {QUANTITIES[f'{metric}_difference'].label}\n\n{table(header, body)}")
-    told = diverged(sorted({name for names in report.experiments.values() for name in names}), OTHERS)
-    publish(report, cells, "\n".join(tables), NOTES, told)
+    told = results.diverged(sorted({name for names in report.experiments.values() for name in names}), OTHERS)
+    publish(report, results, cells, "\n".join(tables), NOTES, told)
 
 
 def decided(cell: Cell) -> str:
     """Whether a mean difference is told from 0 by its 95 % interval."""
-    around = margin(cell)
-    if around is None:
-        return "one seed"
-    if abs(cell.mean) <= around:
-        return "undecided"
-    return "more" if cell.mean > 0 else "less"
+    return describe_sign(Sample(cell.mean, cell.deviation, cell.n))
 
 
 def interval(cell: Cell) -> str:
@@ -66,16 +60,11 @@ def interval(cell: Cell) -> str:
     return "" if around is None else f" [{cell.mean - around:.2f}, {cell.mean + around:.2f}]"
 
 
-def _gains(label: str, pair: list[dict[str, Any]], metric: str) -> list[Cell]:
+def _gains(results: Results, label: str, pair: tuple[str, ...], metric: str) -> list[Cell]:
     """A cell for each protocol that both experiments were asked under; tasks guessed right are no gain in accuracy."""
-    seeds = [seed for seed in pair[0]["seeds"] if seed in pair[1]["seeds"]]
-    result = []
-    for protocol, title in PROTOCOLS.items():
-        if title.startswith("task_pred") or any(protocol not in one["test"] for one in pair):
-            continue
-        a, b = ([one["test"][protocol][metric]["by_seed"][one["seeds"].index(seed)] for seed in seeds] for one in pair)
-        values = [100 * (x - y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
-        result.append(cell_over_seeds(f"{label}, {title}", f"{metric}_difference", values))
+    one, other = pair
+    asked = {protocol: title for protocol, title in PROTOCOLS.items() if not title.startswith("task_pred")}
+    result = [results.difference_cell(f"{label}, {title}", one, other, metric, p) for p, title in asked.items()]
     return [cell for cell in result if cell is not None]
 
 

@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Experiment, Report, Settings
 from lifelong.pipeline.graph import final_state
-from lifelong.reports.cells import Cell, cell_over_seeds, of
+from lifelong.reports.cells import of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_tensors
 from lifelong.runtime.errors import UserError
@@ -30,17 +32,19 @@ distributions: weights that trade places are no distance. Change: mean over the 
 counts one over their number), and the plain sum, which grows with the layer. Mean ± sample deviation over the seeds."""
 
 
-def write(settings: Settings, report: Report) -> None:
-    cells: list[Cell] = []
-    for label, name in report.single().items():
-        experiment = settings.experiment(name)
-        by_seed = [moved(experiment, seed) for seed in experiment.seeds]
-        for layer in range(len(by_seed[0])):
-            for metric in METRICS:
-                values = [result[layer][metric] for result in by_seed]
-                cell = cell_over_seeds(label, metric, values, layer + 1.0, name)
-                assert cell is not None
-                cells.append(cell)
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Every metric of each layer, numbered from 1, by seed."""
+    return [
+        Quantity(report.name, label, name, seed, layer, None, metric, value)
+        for label, name in report.single().items()
+        for seed in settings.experiment(name).seeds
+        for layer, metrics in enumerate(moved(settings.experiment(name), seed), 1)
+        for metric, value in metrics.items()
+    ]
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    cells = quantity_cells(results.quantities(report))
     layers = sorted({cell.x for cell in cells if cell.x is not None})
     with style.panels(paths.report(report.name, "png"), len(METRICS), columns=2) as several:
         for axes, metric in zip(several, METRICS, strict=True):
@@ -54,7 +58,7 @@ def write(settings: Settings, report: Report) -> None:
         for label in report.experiments
         for layer in layers
     ]
-    publish(report, cells, table(header, body), NOTES)
+    publish(report, results, cells, table(header, body), NOTES)
 
 
 def moved(experiment: Experiment, seed: int) -> list[dict[str, float]]:

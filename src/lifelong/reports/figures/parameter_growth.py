@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from matplotlib.ticker import MaxNLocator
 
 from lifelong.data.classes import Classes
+from lifelong.evaluation.results import Quantity
 from lifelong.networks.base import head_sizes
 from lifelong.networks.create import build_network
 from lifelong.params import Report, Settings
 from lifelong.params.networks import ResolvedNetwork
 from lifelong.params.reports import GrowthOptions
-from lifelong.reports.cells import Cell, of
+from lifelong.reports.cells import of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
+from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
 from lifelong.runtime.randomness import generator
 
@@ -29,14 +31,22 @@ network (importances, old weights, masks) is not counted, as in the paper: of AN
 parameters, whatever the number of tasks."""
 
 
-def write(settings: Settings, report: Report) -> None:
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Parameters of each method's network after each number of tasks."""
     options = report.options
     assert isinstance(options, GrowthOptions) and report.network is not None
-    counted = range(1, options.tasks + 1)
-    cells = []
-    for learnt in counted:
+    result = []
+    for learnt in range(1, options.tasks + 1):
         sizes = counts(report.network, options.image_shape, options.classes_per_task, learnt, options.tasks)
-        cells += [Cell(method, "parameters", float(sizes[method]), None, 0, float(learnt)) for method in METHODS]
+        for method in METHODS:
+            result.append(Quantity(report.name, method, "", None, learnt, None, "parameters", float(sizes[method]), n=0))
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    options = report.options
+    assert isinstance(options, GrowthOptions)
+    cells = quantity_cells(results.quantities(report))
     with style.panels(paths.report(report.name, "png"), 1) as (axes,):
         for number, method in enumerate(METHODS):
             style.line(axes, of(cells, method, "parameters"), number, method, dashed=method == "ANPyC")
@@ -50,7 +60,13 @@ def write(settings: Settings, report: Report) -> None:
     header = ["Method", *(f"{learnt} tasks" if learnt > 1 else "1 task" for learnt in few)]
     body = [[method, *(at[method, float(learnt)] for learnt in few)] for method in METHODS]
     network = options.network
-    publish(report, cells, table(header, body), f"Network `{network}`, {options.classes_per_task} classes a task.\n{NOTES}")
+    publish(
+        report,
+        results,
+        cells,
+        table(header, body),
+        f"Network `{network}`, {options.classes_per_task} classes a task.\n{NOTES}",
+    )
 
 
 def counts(

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from lifelong.params import Report
-from lifelong.params.reports import FigureOptions
 from lifelong.reports.cells import Cell, write_cells
-from lifelong.reports.claims import Finding, judge, read_claims
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.claims import Finding, describe, find_findings
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_json, write_text
 
 VERDICTS = """\
-The statements are the paper's, in our words. *reproduced*: ours says so by more than the noise, which is the larger of the
-deviations at hand, at every place the statement speaks of; *trend only*: at some places, and nowhere the opposite; *within
-noise*: nowhere either; *contradicted*: the opposite, by more than the noise, somewhere. What is said to be alike must be so
-within the noise or one point of percent; what is said to be steadier must have the smaller deviation. Differences of the
-same seeds are judged by their 95 % interval, which must not hold 0."""
+Claims are the paper's, in our words. Each is tested two-sided on the differences of the same seeds (Student's t; where only
+means are kept, Welch's t on these; spreads by the F test), and p is corrected over all claims of the section (Holm).
+*Supported*, *contradicted*: p < .05; *undecided*: the data do not tell; fewer than three seeds are shown, not judged. The
+interval is that of the contrast alone; of a claim about several places the one that speaks least for it is shown."""
 
 
 def publish(
     report: Report,
+    results: Results,
     cells: Sequence[Cell],
     shown_table: str,
     notes: str,
@@ -34,20 +33,18 @@ def publish(
     `shown_table` is the small table under the figure, `beside` what else stands there, `notes` how the numbers were made,
     `drawn` cells of the CSV that are in the figure alone. The JSON holds the claims' verdicts.
     """
-    assert isinstance(report.options, FigureOptions)
-    claims = read_claims(report.options.claims) if report.options.claims else []
-    findings = judge(claims, cells, report.experiments)
+    findings = [one for one in find_findings(results) if one.report == report.name]
     write_cells(paths.report(report.name, "csv"), [*cells, *drawn])
-    write_json(paths.report(report.name, "json"), {"claims": [asdict(one) for one in findings]})
+    write_json(paths.report(report.name, "json"), {"claims": [describe(one) for one in findings]})
     image = paths.report(report.name, "png").name
     data = paths.report(report.name, "csv").name
     parts = [f"# {report.title}\n", f"![{report.title}]({image})\n", shown_table]
     parts += [beside] if beside else []
     if findings:
-        parts.append(f"## What the paper says of it\n\n{findings_table(findings)}\n{VERDICTS}\n")
+        parts.append(f"## Claims of the paper\n\n{findings_table(findings)}\n{VERDICTS}\n")
     seeds = sorted({cell.n for cell in cells if cell.n})
     of_seeds = f"Seeds a value: {', '.join(map(str, seeds))}. " if seeds else ""
-    parts.append(f"## How these were made\n\n{notes}\n\n{of_seeds}Data: [{data}]({data}). Machine: {machine()}.\n")
+    parts.append(f"## How these were made\n\n{notes}\n\n{of_seeds}Data: [{data}]({data}). {results.made_by(report)}")
     if report.experiments:
         body = [[label, ", ".join(names)] for label, names in report.experiments.items()]
         parts.append(table(["Label", "Experiments in params.yaml"], body))
@@ -55,4 +52,7 @@ def publish(
 
 
 def findings_table(findings: Sequence[Finding]) -> str:
-    return table(["Statement", "Ours", "Verdict"], [[f.statement, f.numbers, f.verdict] for f in findings])
+    """Each claim with our numbers, the difference with its interval, and the verdict."""
+    told = [describe(one) for one in findings]
+    keys = ("statement", "ours", "tested", "verdict")
+    return table(["Claim", "Ours", "Difference [95 %]", "Verdict"], [[one[key] for key in keys] for one in told])

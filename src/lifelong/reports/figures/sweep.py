@@ -9,12 +9,11 @@ from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
-from lifelong.reports.results import METRIC_NOTES, diverged, lost_seeds, summary_cell
+from lifelong.reports.results import METRIC_NOTES, Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     options = report.options
     assert isinstance(options, SweepOptions)
     cells: list[Cell] = []
@@ -23,10 +22,10 @@ def write(settings: Settings, report: Report) -> None:
         for name in names:
             x = None
             if len(names) > 1:
-                x = parameter(read_result(paths.summary(name))["parameters"], options.parameter)
-                if x is not None and lost_seeds(name)[0]:
+                x = parameter(results.of(name).parameters, options.parameter)
+                if x is not None and results.lost_seeds(name)[0]:
                     lost[label].append(x)
-            result = [summary_cell(label, name, metric, x) for metric in options.metrics]
+            result = [results.cell(label, name, metric, x) for metric in options.metrics]
             cells += [cell for cell in result if cell is not None]
     with style.panels(paths.report(report.name, "png"), len(options.metrics)) as several:
         for axes, metric in zip(several, options.metrics, strict=True):
@@ -52,5 +51,5 @@ def write(settings: Settings, report: Report) -> None:
         [label, "-" if x is None else f"{x:g}", *(at.get((label, x, metric), "-") for metric in options.metrics)]
         for label, x in places
     ]
-    told = diverged([name for names in report.experiments.values() for name in names])
-    publish(report, cells, table(header, body), f"{METRIC_NOTES} Swept: `{options.parameter}`.", told)
+    told = results.diverged([name for names in report.experiments.values() for name in names])
+    publish(report, results, cells, table(header, body), f"{METRIC_NOTES} Swept: `{options.parameter}`.", told)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.pipeline.graph import final_state, stages_of
 from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
 from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_tensors, write_text
+from lifelong.runtime.artifacts import read_tensors, write_tensors, write_text
 from lifelong.runtime.errors import UserError
 
 COLUMNS = 20
 """Dreams of a task that are shown."""
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write a sheet with a row of dreams for each task of the first seed of each experiment, and the banks' sizes."""
-    from matplotlib.figure import Figure
-
-    sheets, rows = {}, []
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """Number and bytes of the dreams of each task (x) of the first seed; the evidence is a sheet of the first of them."""
+    sheets, result = {}, []
     for label, name in report.single().items():
         experiment = settings.experiment(name)
         seed, last = experiment.seeds[0], experiment.tasks[-1]
@@ -33,24 +31,42 @@ def write(settings: Settings, report: Report) -> None:
         images = {key: array for key, array in sorted(arrays.items()) if key.startswith("dreams/images/")}
         for key, array in images.items():
             task = int(key.rpartition("/")[2])
-            logits = arrays[f"dreams/logits/{task:03d}"]
-            row: dict[str, Any] = {"label": label, "task": task + 1, "dreams": len(array)}
-            rows.append(row | {"bytes": array.nbytes + logits.nbytes})
+            place = (report.name, label, name, seed, task + 1, None)
+            taken = array.nbytes + arrays[f"dreams/logits/{task:03d}"].nbytes
+            result += [Quantity(*place, "dreams", len(array)), Quantity(*place, "bytes", taken)]
         sheets[label] = np.concatenate([_row(array) for array in images.values()])
+    write_tensors(paths.measured(report.name, "safetensors"), "evidence", sheets, {"report": report.name})
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write a sheet with a row of dreams for each task of the first seed of each experiment, and the banks' sizes."""
+    if not results.keeps_picture(report):
+        sheets, _ = results.evidence(report)
+        _draw(report, {label: sheets[label] for label in report.experiments})
+    at: dict[tuple[str, int], dict[str, float]] = {}
+    for one in results.quantities(report):
+        at.setdefault((one.row, int(one.x or 0)), {})[one.metric] = one.value or 0
+    lines = [{"label": label, "task": task} | {k: int(v) for k, v in kept.items()} for (label, task), kept in at.items()]
+    write_csv(paths.report(report.name, "csv"), ["label", "task", "dreams", "bytes"], lines, ".4f")
+    body = [[label, f"{task}", f"{kept['dreams']:.0f}", f"{kept['bytes'] / 1024:.1f}"] for (label, task), kept in at.items()]
+    text = (
+        f"# {report.title}\n\n![dreams]({report.name.rpartition('/')[2]}.png)\n\nA row a task, of the first seed, by the "
+        f"model that had just learnt it; classes in turn.\n\n"
+        f"{table(['Experiment', 'Task', 'Dreams', 'KiB with logits'], body)}\n{results.made_by(report)}"
+    )
+    write_text(paths.report(report.name, "md"), text)
+
+
+def _draw(report: Report, sheets: dict[str, np.ndarray]) -> None:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, sum(9 * s.shape[0] / s.shape[1] + 0.4 for s in sheets.values())), layout="constrained")
     for axes, (label, sheet) in zip(np.atleast_1d(figure.subplots(len(sheets), 1)), sheets.items(), strict=True):
         axes.imshow(sheet, cmap="grey", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(f"{label}: a row a task", fontsize=9)
         axes.axis("off")
     write_figure(paths.report(report.name, "png"), figure)
-    write_csv(paths.report(report.name, "csv"), ["label", "task", "dreams", "bytes"], rows, ".4f")
-    body = [[r["label"], f"{r['task']}", f"{r['dreams']}", f"{r['bytes'] / 1024:.1f}"] for r in rows]
-    text = (
-        f"# {report.title}\n\n![dreams]({report.name.rpartition('/')[2]}.png)\n\nA row a task, of the first seed, by the "
-        f"model that had just learnt it; classes in turn.\n\n"
-        f"{table(['Experiment', 'Task', 'Dreams', 'KiB with logits'], body)}"
-    )
-    write_text(paths.report(report.name, "md"), text)
 
 
 def _row(images: np.ndarray) -> np.ndarray:

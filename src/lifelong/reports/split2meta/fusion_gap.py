@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
 from lifelong.evaluation.answers import logits
+from lifelong.evaluation.results import Quantity
 from lifelong.methods.split2meta.fusion import fuse_weights, slow_share
 from lifelong.networks.base import Network
 from lifelong.params import Experiment, Report, Settings
@@ -22,8 +23,9 @@ from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.states import read_state
 from lifelong.reports.cells import Cell, cell_over_seeds, write_csv
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
 from lifelong.reports.quantities import format_value
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 
@@ -50,16 +52,32 @@ COLUMNS = [
 ]
 """Lines of the gaps over the seeds first, then the losses of each seed."""
 
+LOSSES = ("old_loss", "new_loss")
 
-def write(settings: Settings, report: Report) -> None:
-    """Write the losses of every experiment's slow and fast models and of what lies between them."""
+
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """The losses of slow and fast models and of what lies between them: at alpha (x), after a task (y), on either path."""
     assert isinstance(report.options, FusionGapOptions)
     alphas = [i / (report.options.points - 1) for i in range(report.options.points)]
-    rows: list[dict[str, Any]] = []
+    result = []
     for label, name in report.single().items():
         experiment = settings.experiment(name)
         for seed in experiment.seeds:
-            rows += [{"row": label, "seed": seed, **row} for row in _losses(experiment, seed, alphas)]
+            for row in _losses(experiment, seed, alphas):
+                for loss in LOSSES:
+                    metric, place = f"{row['path']}/{loss}", (row["alpha"], float(row["task"]))
+                    result.append(Quantity(report.name, label, name, seed, *place, metric, row[loss]))
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write gaps and losses."""
+    at: dict[Any, dict[str, Any]] = {}
+    for one in results.quantities(report):
+        path, _, loss = one.metric.partition("/")
+        place = {"row": one.row, "seed": one.seed, "task": int(one.y or 0), "path": path, "alpha": one.x}
+        at.setdefault(tuple(place.values()), place)[loss] = one.value
+    rows = list(at.values())
     gaps = {label: _gaps(rows, label) for label in report.experiments}
     cells = [asdict(cell) for result in gaps.values() for cell in result]
     lines = [{key: cell[key] for key in COLUMNS if key in cell} for cell in cells] + rows
@@ -71,7 +89,7 @@ def write(settings: Settings, report: Report) -> None:
     ]
     header = ["Method", "Gap of earlier tasks", "Gap of the new task", "Seeds"]
     image = f"![losses along alpha]({report.name.rpartition('/')[2]}.png)"
-    text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\nMachine: {machine()}.\n"
+    text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\n{results.made_by(report)}"
     write_text(paths.report(report.name, "md"), text)
 
 
@@ -127,7 +145,7 @@ def _gaps(rows: list[dict[str, Any]], label: str) -> list[Cell]:
         gaps: dict[str, list[float]] = {"old": [], "new": []}
         for task in sorted({row["task"] for row in own}):
             at = {row["alpha"]: row for row in own if row["task"] == task}
-            middle = at[slow_share(task - 1)]
+            middle = at[min(at, key=lambda alpha: abs(alpha - slow_share(task - 1)))]
             gaps["old"].append(middle["old_loss"] - at[1.0]["old_loss"])
             gaps["new"].append(middle["new_loss"] - at[0.0]["new_loss"])
         for which, values in gaps.items():

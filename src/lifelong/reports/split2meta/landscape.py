@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
 from lifelong.evaluation.answers import logits
+from lifelong.evaluation.results import Quantity
 from lifelong.networks.base import Network
 from lifelong.params import Experiment, Report, Settings
 from lifelong.params.split2meta_reports import LandscapeOptions
@@ -26,7 +27,8 @@ from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.states import read_state
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 
@@ -42,23 +44,40 @@ PLACES = {"old": "o", "slow": "s", "fast": "^", "fused": "*"}
 Weights = Mapping[str, Tensor]
 
 
-def write(settings: Settings, report: Report) -> None:
-    """Write the losses on a grid and at the models, and draw them."""
+def measure(settings: Settings, report: Report) -> list[Quantity]:
+    """The losses on a grid of places (x, y) and at the models, and how far the fused one is off the plane."""
     assert isinstance(report.options, LandscapeOptions)
-    lines: list[dict[str, Any]] = []
-    body = []
+    result = []
     for label, name in report.single().items():
-        result, off = _landscape(settings.experiment(name), report.options)
-        lines += [{"label": label, **line} for line in result]
-        for line in result:
-            if line["model"]:
-                place = [f"{line['x']:.2f}, {line['y']:.2f}", f"{off:.2f}" if line["model"] == "fused" else "0"]
-                body.append([label, line["model"], *place, f"{line['old_loss']:.3f}", f"{line['new_loss']:.3f}"])
+        seed = settings.experiment(name).seeds[0]
+        lines, off = _landscape(settings.experiment(name), report.options)
+        for line in lines:
+            values = {loss: line[loss] for loss in ("old_loss", "new_loss")}
+            values |= {"off": off} if line["model"] == "fused" else {}
+            for metric, value in values.items():
+                place = (report.name, label, name, seed, line["x"], line["y"])
+                result.append(Quantity(*place, f"{line['model'] or 'grid'}/{metric}", value))
+    return result
+
+
+def write(settings: Settings, report: Report, results: Results) -> None:
+    """Write the losses on a grid and at the models, and draw them."""
+    at: dict[Any, dict[str, Any]] = {}
+    for one in results.quantities(report):
+        model, _, metric = one.metric.partition("/")
+        place = {"label": one.row, "model": model.replace("grid", ""), "x": one.x, "y": one.y}
+        at.setdefault(tuple(place.values()), place)[metric] = one.value
+    body = []
+    for line in at.values():
+        if line["model"]:
+            place_told = [f"{line['x']:.2f}, {line['y']:.2f}", f"{line['off']:.2f}" if line["model"] == "fused" else "0"]
+            body.append([line["label"], line["model"], *place_told, f"{line['old_loss']:.3f}", f"{line['new_loss']:.3f}"])
+    lines = [{key: line[key] for key in COLUMNS} for line in at.values()]
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines, ".6g")
     _draw(report, lines)
     header = ["Experiment", "Model", "Place", "Off the plane", "Loss on task t - 1", "Loss on task t"]
     image = f"![loss landscape]({report.name.rpartition('/')[2]}.png)"
-    text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\nMachine: {machine()}.\n"
+    text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\n{results.made_by(report)}"
     write_text(paths.report(report.name, "md"), text)
 
 

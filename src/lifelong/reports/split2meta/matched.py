@@ -10,31 +10,32 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.evaluation.metrics import all_metrics
 from lifelong.params import Report, Settings
 from lifelong.params.split2meta_reports import MatchedOptions, MatchedPart
 from lifelong.reports.cells import write_csv
 from lifelong.reports.drawing import write_figure
-from lifelong.reports.markdown import machine, table
+from lifelong.reports.markdown import table
+from lifelong.reports.results import Results
+from lifelong.reports.verdicts import Sample, describe_sign
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_text
+from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 NOTES = """\
 Task-incremental, percent on the test split, mean ± sample deviation over the seeds. ACC at equal BWT: for each seed, the
 first curve's points (its settings, by their BWT) are joined by straight lines and read where the other's BWT lies; the
-difference is that of the same seed. "-" where no seed's curve reaches that BWT. *Ahead* or *behind*: the mean difference is
-larger than its deviation over the seeds; *no difference seen*: it is not.
+difference is that of the same seed. "-" where no seed's curve reaches that BWT. *Ahead* or *behind*: the 95 % interval of
+the mean difference (Student's t) lies above or below 0; *undecided*: it holds 0; *not judged*: fewer than three seeds.
 """
 
 Point = tuple[float, float]
 """BWT and ACC of one seed, in percent."""
 
 
-def write(settings: Settings, report: Report) -> None:
+def write(settings: Settings, report: Report, results: Results) -> None:
     """Write the curves, what they say at equal forgetting, and the comparisons one by one."""
     assert isinstance(report.options, MatchedOptions)
-    points = {label: _points(settings, name) for label, name in report.single().items()}
+    points = {label: _points(results, name) for label, name in report.single().items()}
     parts = [f"# {report.title}\n\n![ACC over BWT]({report.name.rpartition('/')[2]}.png)\n"]
     lines: list[dict[str, Any]] = []
     of_seeds: list[dict[str, Any]] = []
@@ -44,7 +45,7 @@ def write(settings: Settings, report: Report) -> None:
         parts.append(text)
         lines += result
         of_seeds += seen
-    parts.append(f"## How these were made\n\n{NOTES}\nMachine: {machine()}.\n")
+    parts.append(f"## How these were made\n\n{NOTES}\n{results.made_by(report)}")
     parts.append(table(["Label", "Experiment in params.yaml"], [[a, b] for a, b in report.single().items()]))
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines + of_seeds, ".4f")
     _draw(report, points)
@@ -65,24 +66,15 @@ def at_equal_forgetting(curve: list[Point], bwt: float) -> float | None:
 
 
 def judged(differences: list[float]) -> str:
-    """What differences of seeds say."""
-    if len(differences) < 2:
-        return "one seed"
-    mean, deviation = statistics.mean(differences), statistics.stdev(differences)
-    if abs(mean) <= deviation:
-        return "no difference seen"
-    return "ahead" if mean > 0 else "behind"
+    """What differences of seeds say by their own 95 % interval."""
+    return describe_sign(Sample.of_seeds(dict(enumerate(differences))), ("ahead", "behind"))
 
 
-def _points(settings: Settings, name: str) -> dict[int, Point]:
-    """Seed -> point."""
-    result = {}
-    for seed in settings.experiment(name).seeds:
-        metrics = all_metrics(read_result(paths.scores(name, seed))["test"]["task_incremental"], None, None)
-        bwt, acc = metrics["bwt"], metrics["acc"]
-        assert bwt is not None and acc is not None
-        result[seed] = (100 * bwt, 100 * acc)
-    return result
+def _points(results: Results, name: str) -> dict[int, Point]:
+    """Seed -> point, of seeds that did not diverge."""
+    bwts, accs = results.by_seed(name, "bwt"), results.by_seed(name, "acc")
+    pairs = {seed: (bwt, accs[seed]) for seed, bwt in bwts.items()}
+    return {seed: (bwt, acc) for seed, (bwt, acc) in pairs.items() if bwt is not None and acc is not None}
 
 
 def _check(report: Report, part: MatchedPart) -> None:
