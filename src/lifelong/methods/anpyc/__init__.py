@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.params.methods import Method, MethodOptions, Stage
+from lifelong.params.methods import Method, MethodOptions, PenaltyStep, Stage
 from lifelong.params.sections import Count, Fraction, NotNegative
 
 
@@ -15,7 +15,9 @@ class AnpycOptions(MethodOptions):
 
     strength: NotNegative  # lambda in lambda * sum(importance * (W - W_old)^2), reading N1
     first_order: Literal["plus", "minus", "absolute"] = "plus"  # sign of g*W, reading N4
-    curvature: Literal["batch-sum", "per-sample"] = "batch-sum"  # what stands for the Hessian's diagonal, reading N5
+    clamp: Literal["batch", "total"] = "batch"  # where what is below 0 is cut off, reading N32
+    # What stands for the Hessian's diagonal, reading N5.
+    curvature: Literal["batch-sum", "per-sample", "fisher"] = "batch-sum"
     importance_batch: Count = 100  # the first-order term grows with it, the second with its square, reading N5
     measure: Literal["entropy", "sensitivity"] = "entropy"  # sensitivity: MAS's instead, the ablation of Fig. 7
     accumulation: Literal["sum", "max"] = "sum"
@@ -25,7 +27,12 @@ class AnpycOptions(MethodOptions):
     fraction_off: Fraction | None = None  # of each hidden layer's units, closed by random-gates
     prune_percent: Annotated[int, Field(ge=1, le=99)] | None = None
     prune_step: Annotated[int, Field(ge=1, le=99)] = 10  # percent a round
-    budget: Literal["each-phase", "shared"] = "each-phase"  # learning and every round: the epochs each (released), or in all
+    prune_from: Literal["freed", "unprotected", "all"] = "freed"  # which weights may go, a percentage of them, reading N33
+    zero_importance: Literal["extra", "counted"] = "extra"  # weights of importance 0 beside or within it, reading N34
+    # Epochs of learning and of every round: the training's each (released), in all, or for learning and again for the
+    # rounds in all (reading N29).
+    budget: Literal["each-phase", "shared", "equal-learning"] = "each-phase"
+    penalty_step: PenaltyStep = "gradient"
 
     @model_validator(mode="after")
     def _possible(self) -> AnpycOptions:
