@@ -1,4 +1,5 @@
-"""ANPyC, adversarial neural pruning and synaptic consolidation, and its use for compression (Table IV)."""
+"""ANPyC, adversarial neural pruning and synaptic consolidation, its use for compression (Table IV), and its importance
+beside the measured effect of removing weights."""
 
 from __future__ import annotations
 
@@ -59,6 +60,14 @@ class CompressionOptions(MethodOptions):
     importance_batch: Count = 100
 
 
+class RemovalOptions(MethodOptions):
+    """What single weights' removal does, beside their importances (readings N4, N5, N32)."""
+
+    weights_per_layer: Count = 250
+    images: Count = 2000  # of the training images, the first, on which effects are measured
+    importance_batch: Count = 100
+
+
 def _skip_unwanted(options: AnpycOptions, first: bool, last: bool) -> set[str]:
     """The last task is not pruned: no task comes to use the freed weights."""
     return set() if options.prunes and not last else {"prune"}
@@ -76,5 +85,16 @@ METHODS = {
     ),
     "anpyc-compression": Method(
         (Stage("learn", f"{__name__}.compression:learn", trains=True),), CompressionOptions, heads=("shared",)
+    ),
+    "anpyc-removal": Method(
+        (
+            Stage("learn", f"{__name__}.removal:learn", trains=True),
+            Stage(
+                "measure",
+                f"{__name__}.removal:measure",
+                text="Remove single weights and measure what that does, beside their importances.",
+            ),
+        ),
+        RemovalOptions,
     ),
 }
