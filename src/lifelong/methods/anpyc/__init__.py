@@ -57,6 +57,7 @@ class CompressionOptions(MethodOptions):
     """Rounds of pruning one network on one data set by ANPyC's importance (Table IV)."""
 
     thresholds: Annotated[list[Fraction], Field(min_length=1)] = [0.8, 0.7, 0.5, 0.4, 0.1]  # share pruned in each round
+    biases: Literal["with-weights", "own"] = "with-weights"  # own: the share of each bias tensor by itself, reading N23
     importance_batch: Count = 100
 
 
