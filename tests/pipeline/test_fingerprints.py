@@ -268,6 +268,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lwf": {"strength": 1.0},
     "xdg": {"fraction_off": 0.5},
     "anpyc": {"strength": 1.0},
+    "der++": {"memory": 12},
     "er": {"memory": 12},
     "gem": {"memory": 12},
     "agem": {"memory": 12},

@@ -218,7 +218,7 @@ TPNSP = {"null_space": {"kind": "tpnsp", "threshold": 0.01}}
 OPTIONS: dict[str, dict[str, Any]] = {
     **{method: {"strength": 1} for method in ["anpyc", "ewc", "lwf", "mas", "si"]},
     "ewc-online": {"strength": 1, "gamma": 1},
-    **{method: {"memory": 12} for method in ["agem", "ari", "er", "gem", "icarl", "itaml"]},
+    **{method: {"memory": 12} for method in ["agem", "ari", "der++", "er", "gem", "icarl", "itaml"]},
     "connector": NSP,
     "nsp": NSP,
     "tpnsp": TPNSP,
