@@ -1,4 +1,4 @@
-"""DER++ beside its Eq. 6 (reading B17)."""
+"""DER++ beside its objective (reading B17)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def der_job(task: int, stage: str = "learn", memory: int = 12) -> Job:
     return tiny_job(tiny_experiment("der++", heads="all-classes", options=options, **budget), task, stage)
 
 
-def test_a_step_descends_equation_6(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_descends_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     job = der_job(1)
     network = weights(job.network(None))
     before: State = call(stages.remember, der_job(0, "remember"), {"network": network, "memory": {}})

@@ -270,6 +270,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "anpyc": {"strength": 1.0},
     "der++": {"memory": 12},
     "er": {"memory": 12},
+    "rwalk": {"strength": 1.0},
     "gem": {"memory": 12},
     "agem": {"memory": 12},
     "icarl": {"memory": 12},

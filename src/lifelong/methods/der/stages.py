@@ -1,6 +1,6 @@
 """DER++: cross-entropy, plus alpha * squared distance to kept logits, plus beta * cross-entropy of kept labels.
 
-Buzzega et al. 2020, Eq. 6 (reading B17). State: the memory has `logits` [m, outputs] beside its images and labels.
+Buzzega et al. 2020 (reading B17). State: the memory has `logits` [m, outputs] beside its images and labels.
 """
 
 from __future__ import annotations
