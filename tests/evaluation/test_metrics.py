@@ -47,6 +47,7 @@ def by_hand(rows: Rows, b: list[float], m: list[float]) -> dict[str, float | Non
     return {
         "acc": mean(lambda: [r[tasks, j] + 0.0 for j in range(1, tasks + 1)]),  # type: ignore[operator]
         "bwt": mean(lambda: [r[tasks, j] - r[j, j] for j in earlier]),  # type: ignore[operator]
+        "smt": mean(lambda: [statistics.pvariance([r[i, j] + 0.0 for i in range(j, tasks + 1)]) for j in earlier]),  # type: ignore[operator]
         "fwt_gem": mean(lambda: [r[j - 1, j] - b[j - 1] for j in later]),  # type: ignore[operator]
         "fwt_joint": mean(lambda: [r[j, j] - m[j - 1] for j in later]),  # type: ignore[operator]
     }
@@ -60,6 +61,13 @@ def test_metrics(case: tuple[Rows, list[float], list[float]]) -> None:
     assert found == {name: value if value is None else pytest.approx(value, abs=1e-12) for name, value in expected.items()}
     without = all_metrics(rows, None, None)
     assert without == found | {"fwt_gem": None, "fwt_joint": None}
+
+
+def test_fluctuation_is_that_of_each_task_after_it_was_learnt() -> None:
+    """What stands above the diagonal does not count, nor does the last task, nor what all steps have in common."""
+    r = metrics.matrix([[0.9, 0.1, 0.3], [0.7, 0.8, 0.2], [0.8, 0.8, 0.4]])
+    assert metrics.smt(r) == pytest.approx((0.01 * 2 / 3 + 0) / 2)
+    assert metrics.smt(metrics.matrix([[0.5, 0.0], [0.5, 1.0]])) == 0
 
 
 def test_forgetting_is_negative() -> None:

@@ -51,6 +51,30 @@ def test_a_round_prunes_its_share_of_what_is_left_by_one_threshold_for_all_tenso
         state = after
 
 
+def test_biases_that_are_their_own_keep_what_the_paper_prints() -> None:
+    """Table IV: of each bias tensor .2, .3, .5 and .6 stay; the weights' one threshold takes from one tensor more than
+    from another (reading N23)."""
+    sizes = {"a.bias": 64, "b.bias": 256, "a.weight": 100, "b.weight": 900}
+    importance = {name: torch.rand(size, generator=torch.Generator().manual_seed(size)) for name, size in sizes.items()}
+    importance["a.bias"] -= 9  # least of all, yet no more of it goes
+    importance["b.weight"] += 0.5
+    mask = {name: torch.ones(size) for name, size in sizes.items()}
+    counts = {name: [size] for name, size in sizes.items()}
+    for share in (0.8, 0.7, 0.5, 0.4):
+        before, mask = mask, compression.prune_round(importance, mask, share, "own")
+        assert list(mask) == list(importance)
+        for name in sizes:
+            counts[name].append(int(mask[name].sum()))
+            assert not (mask[name] > before[name]).any()
+            if name.endswith("bias"):
+                gone, kept = importance[name][mask[name] < before[name]], importance[name][mask[name] == 1]
+                assert gone.max() <= kept.min()
+    assert counts["a.bias"] == [64, 13, 4, 2, 1]
+    assert counts["b.bias"] == [256, 51, 15, 7, 4]  # printed: 256, 51, 16, 8, 5
+    assert [counts["a.weight"][i] + counts["b.weight"][i] for i in range(5)] == [1000, 200, 60, 30, 18]
+    assert counts["a.weight"][1] < 20
+
+
 def test_every_threshold_wants_a_round() -> None:
     state = compressed(0, None, [0.5])
     experiment = tiny_experiment("anpyc-compression", options={"thresholds": [0.5]})

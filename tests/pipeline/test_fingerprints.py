@@ -85,7 +85,7 @@ STAGES = {"finetune learn", "joint learn", *EWC, *ANPYC}
         ("methods/ewc/stages.py", "options.strength / 2", "options.strength", {"ewc learn"}),
         ("methods/ewc/stages.py", "options.fisher_batch", "2", {"ewc consolidate"}),
         ("methods/joint/stages.py", "classes.offset(task.index)", "classes.offset(0)", {"joint learn"}),
-        ("training/importance.py", "p.sqrt()", "p", {"ewc consolidate"}),
+        ("training/importance.py", "p.sqrt()", "p", {"ewc consolidate", "anpyc prune", "anpyc consolidate"}),
         ("methods/skill/teach.py", "judged, head, derived_seed(seed, label)", "judged, head, derived_seed(1)", {"teach"}),
         ("methods/skill/teach.py", "logits.argmax(1)", "logits.argmin(1)", {"judge_biased"}),
         ("methods/skill/teach.py", "return data.at(train), data", "return data, data", {"teach", "teach_biased"}),
@@ -268,7 +268,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "lwf": {"strength": 1.0},
     "xdg": {"fraction_off": 0.5},
     "anpyc": {"strength": 1.0},
+    "der++": {"memory": 12},
     "er": {"memory": 12},
+    "rwalk": {"strength": 1.0},
     "gem": {"memory": 12},
     "agem": {"memory": 12},
     "icarl": {"memory": 12},
@@ -284,6 +286,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "fusion": {"kind": "meta", "steps": 2},
     },
     "anpyc-compression": {"thresholds": [0.5]},
+    "anpyc-removal": {"weights_per_layer": 3},
 }
 
 

@@ -216,9 +216,9 @@ def earlier(job: Any) -> State:
 NSP = {"null_space": {"threshold": 0.01}}
 TPNSP = {"null_space": {"kind": "tpnsp", "threshold": 0.01}}
 OPTIONS: dict[str, dict[str, Any]] = {
-    **{method: {"strength": 1} for method in ["anpyc", "ewc", "lwf", "mas", "si"]},
+    **{method: {"strength": 1} for method in ["anpyc", "ewc", "lwf", "mas", "rwalk", "si"]},
     "ewc-online": {"strength": 1, "gamma": 1},
-    **{method: {"memory": 12} for method in ["agem", "ari", "er", "gem", "icarl", "itaml"]},
+    **{method: {"memory": 12} for method in ["agem", "ari", "der++", "er", "gem", "icarl", "itaml"]},
     "connector": NSP,
     "nsp": NSP,
     "tpnsp": TPNSP,

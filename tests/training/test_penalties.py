@@ -89,3 +89,20 @@ def test_nothing_at_the_anchor(case: Case) -> None:
     case.penalty.add_gradient_(list(at_anchor), list(at_anchor.values()), gradients)
     assert case.penalty.value(at_anchor) == 0
     assert all((gradient == 1).all() for gradient in gradients)
+
+
+@given(cases(), st.floats(1e-3, 10), st.integers(0, 2**32))
+def test_a_proximal_step_is_the_minimum_of_its_objective(case: Case, rate: float, seed: int) -> None:
+    """(V - W)^2 / (2 rate) + strength * importance * (V - anchor)^2, whose derivative at V is 0; masked weights stay."""
+    names = [*SHAPES, "heads.0.weight"]
+    before = [torch.from_numpy(case.weights[name].copy()) for name in SHAPES] + [torch.ones(2, dtype=torch.float64)]
+    after = [tensor.clone() for tensor in before]
+    mask = torch.from_numpy(np.random.default_rng(seed).integers(0, 2, SHAPES["hidden.0.weight"]).astype(float))
+    case.penalty.pull_(names, after, case.penalty.shares(rate, {"hidden.0.weight": mask}))
+    for name, w, v in zip(SHAPES, before, after, strict=False):
+        pull = case.strength * torch.from_numpy(case.importance[name])
+        slope = (v - w) / rate + 2 * pull * (v - torch.from_numpy(case.anchor[name]))
+        moves = mask.bool() if name == "hidden.0.weight" else torch.ones_like(w, dtype=torch.bool)
+        assert (slope.abs() <= 1e-9 * (1 + pull) * (1 + 1 / rate))[moves].all()
+        assert torch.equal(v[~moves], w[~moves])
+    assert torch.equal(after[-1], before[-1])

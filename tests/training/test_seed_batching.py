@@ -38,7 +38,8 @@ from lifelong.training.losses import cross_entropy
 from lifelong.training.stacked_fit import OrderedTogether, StackedFit, stack_networks
 
 SEEDS = (0, 1, 4)
-STACKED = {"anpyc", "anpyc-compression", "ewc", "ewc-online", "finetune", "joint", "mas", "sgd", "sgd-f", "si"}
+STACKED = {"ewc", "ewc-online", "finetune", "joint", "mas", "sgd", "sgd-f", "si"}
+STACKED |= {"anpyc", "anpyc-compression", "anpyc-removal"}
 States = dict[tuple[int, int, str], State]
 
 

@@ -36,6 +36,13 @@ def bwt(r: np.ndarray) -> float | None:
     return _value((r[-1] - np.diag(r))[:-1].mean())
 
 
+def smt(r: np.ndarray) -> float | None:
+    """Mean over j < T of the variance of R[j, j], R[j+1, j], ..., R[T, j], in squared shares (ANPyC Eq. 13, reading N19)."""
+    if len(r) < 2:
+        return None
+    return _value(np.mean([np.var(r[j:, j]) for j in range(len(r) - 1)]))
+
+
 def fwt_gem(r: np.ndarray, initial: Sequence[float]) -> float | None:
     """Mean over j > 1 of R[j-1, j] - b[j], with b the accuracies before any learning (GEM's forward transfer)."""
     if len(r) < 2:
@@ -58,6 +65,7 @@ def all_metrics(
     return {
         "acc": acc(r),
         "bwt": bwt(r),
+        "smt": smt(r),
         "fwt_gem": fwt_gem(r, initial) if initial is not None else None,
         "fwt_joint": fwt_joint(r, joint) if joint is not None else None,
     }

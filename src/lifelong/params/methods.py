@@ -23,6 +23,9 @@ OVER_TASKS: tuple[Heads, ...] = ("all-classes", "per-task", "shared")
 OF_IMAGES = ("split", "permuted", "repeated", "data-sets")
 """The kinds of sequences whose labels are of whole images."""
 
+PenaltyStep = Literal["gradient", "proximal"]
+"""How a quadratic penalty on the weights acts (reading B16)."""
+
 GROUP = "lifelong.methods"
 
 

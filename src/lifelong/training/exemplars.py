@@ -43,13 +43,13 @@ def herding(features: Tensor, count: int) -> Tensor:
 
 
 def cut_memory(memory: Memory, count: int) -> Memory:
-    """The first `count` images of each class: what stays when the quota falls."""
+    """The first `count` images of each class, and what is kept beside them: what stays when the quota falls."""
     labels = memory["labels"]
     # Position of each image within its class; the classes lie one behind the other.
     starts = torch.cat([torch.tensor([True]), labels[1:] != labels[:-1]]).nonzero().flatten()
     lengths = torch.diff(torch.cat([starts, torch.tensor([len(labels)])]))
     kept = torch.arange(len(labels)) - torch.repeat_interleave(starts, lengths) < count
-    return {"images": memory["images"][kept], "labels": labels[kept]}
+    return {name: tensor[kept] for name, tensor in memory.items()}
 
 
 def keep_exemplars(

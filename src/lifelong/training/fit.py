@@ -88,7 +88,7 @@ class Fit:
     Attributes:
         name: names the run within its job (its checkpoint, its part of the curve).
         trainable: names of the parameters that learn.
-        penalty: added to the objective by its gradient.
+        penalty: added to the objective by its gradient, or, where it is proximal, acting behind each update.
         masks: what gradients, the penalty's included, are multiplied by; where 0, the parameter keeps its value.
         hook: what the method does inside each step.
         update: takes the place of the step; objective, penalty, masks and hook are not asked then.
@@ -150,6 +150,8 @@ class Fit:
         total = torch.zeros(order.shape[:-1])
         batches = order.split(self.budget.batch_size, dim=-1)
         named = dict(zip(self.trainable, parameters, strict=True))
+        proximal = self.penalty if self.penalty is not None and self.penalty.proximal else None
+        shares = proximal.shares(rate, self.masks) if proximal else []
         for number, chosen in enumerate(batches):
             self.hook.before_step(number, len(batches))
             images, targets = self.train.batch(chosen)
@@ -164,11 +166,13 @@ class Fit:
             by_name = dict(zip(self.trainable, gradients, strict=True))
             with torch.no_grad():
                 self.hook.on_gradients(named, by_name)
-                if self.penalty is not None:
+                if self.penalty is not None and not proximal:
                     self.penalty.add_gradient_(self.trainable, parameters, gradients)
                 if masks:
                     torch._foreach_mul_([gradients[i] for i in masked], masks)
                 optimiser.step(gradients, rate)
+                if proximal:
+                    proximal.pull_(self.trainable, parameters, shares)
                 self.hook.after_step(named, by_name, rate)
         return total
 

@@ -116,30 +116,38 @@ def fisher_diagonal(network: nn.Module, split: Split, head: int, batch: int) -> 
     """Diagonal of the Fisher information of the shared parameters, exact and in one pass over the images.
 
     F = mean over images of sum_c p_c * (d log p_c / dW)^2, the expectation over the model's own labels in closed form
-    (no label is drawn, none is taken from the data). For a linear layer A is the same for every class, so the classes are
-    summed before the one product. The network must be in evaluation mode.
+    (no label is drawn, none is taken from the data). The network must be in evaluation mode.
+    """
+    total = _zeros(network)
+    for chosen in torch.arange(len(split)).split(batch):
+        _add(total, fisher_sum(network, split.batch(chosen)[0], head))
+    return {name: tensor / len(split) for name, tensor in total.items()}
+
+
+def fisher_sum(network: nn.Module, images: Tensor, head: int) -> dict[str, Tensor]:
+    """Sum over the images of a batch, [b, ...], of each one's Fisher diagonal of the shared parameters.
+
+    For a linear layer A is the same for every class, so the classes are summed before the one product.
     """
     layers = shared_layers(network)
     total = _zeros(network)
-    for chosen in torch.arange(len(split)).split(batch):
-        images, _ = split.batch(chosen)
-        with record_layers(layers) as records:
-            log_p = F.log_softmax(network(images, head), dim=1)
-        outputs = {name: records[name].outputs for name in layers}
-        weighted = {name: torch.zeros_like(outputs[name]) for name, layer in layers.items() if isinstance(layer, nn.Linear)}
-        for c in range(log_p.shape[1]):
-            gradients = torch.autograd.grad(log_p[:, c].sum(), list(outputs.values()), retain_graph=True)
-            p = log_p[:, c].detach().exp()
-            for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
-                if name in weighted:
-                    weighted[name].addcmul_(p[:, None], gradient.square())
-                else:
-                    # sqrt(p) * gradient, squared image by image.
-                    scaled = gradient * p.sqrt()[:, None, None, None]
-                    _add(total, sum_over_images(layer, name, records[name].inputs, scaled, torch.square))
-        for name, squared in weighted.items():
-            _add(total, _outer_sum(name, squared, records[name].inputs.square()))
-    return {name: tensor / len(split) for name, tensor in total.items()}
+    with record_layers(layers) as records:
+        log_p = F.log_softmax(network(images, head), dim=1)
+    outputs = {name: records[name].outputs for name in layers}
+    weighted = {name: torch.zeros_like(outputs[name]) for name, layer in layers.items() if isinstance(layer, nn.Linear)}
+    for c in range(log_p.shape[1]):
+        gradients = torch.autograd.grad(log_p[:, c].sum(), list(outputs.values()), retain_graph=True)
+        p = log_p[:, c].detach().exp()
+        for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
+            if name in weighted:
+                weighted[name].addcmul_(p[:, None], gradient.square())
+            else:
+                # sqrt(p) * gradient, squared image by image.
+                scaled = gradient * p.sqrt()[:, None, None, None]
+                _add(total, sum_over_images(layer, name, records[name].inputs, scaled, torch.square))
+    for name, squared in weighted.items():
+        _add(total, _outer_sum(name, squared, records[name].inputs.square()))
+    return total
 
 
 def first_sample_fisher(

@@ -27,7 +27,7 @@ def remember(job: Job, options: RehearsalOptions, state: State) -> State:
 def choose_memory(job: Job, options: RehearsalOptions, state: State) -> Memory:
     """The memory after the job's task, chosen as the options say; herding uses the state's network."""
     train, task = job.task.train, job.task.index
-    count = options.per_class or quota(options.memory, job.classes.offset(task + 1))
+    count = images_a_class(job, options)
     by = features(job.network(state), train) if options.selection == "herding" else None
 
     def choose(members: Tensor) -> Tensor:
@@ -40,6 +40,11 @@ def choose_memory(job: Job, options: RehearsalOptions, state: State) -> Memory:
         return members
 
     return keep_exemplars(state["memory"] or None, train, task, job.classes, count, choose)
+
+
+def images_a_class(job: Job, options: RehearsalOptions) -> int:
+    """How many images each class may keep after the job's task."""
+    return options.per_class or quota(options.memory, job.classes.offset(job.task.index + 1))
 
 
 def rehearsal_objective(job: Job, network: Network) -> Objective:

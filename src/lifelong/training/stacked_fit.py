@@ -132,4 +132,4 @@ def _penalty(penalties: Sequence[QuadraticPenalty]) -> QuadraticPenalty | None:
         _stacked([dict(zip(one.names, part(one), strict=True)) for one in penalties])
         for part in (lambda one: one.importance, lambda one: one.anchor)
     )
-    return QuadraticPenalty(penalties[0].strength, importance, anchor)
+    return QuadraticPenalty(penalties[0].strength, importance, anchor, penalties[0].proximal)

@@ -1,4 +1,5 @@
-"""ANPyC, adversarial neural pruning and synaptic consolidation, and its use for compression (Table IV)."""
+"""ANPyC, adversarial neural pruning and synaptic consolidation, its use for compression (Table IV), and its importance
+beside the measured effect of removing weights."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.params.methods import Method, MethodOptions, Stage
+from lifelong.params.methods import Method, MethodOptions, PenaltyStep, Stage
 from lifelong.params.sections import Count, Fraction, NotNegative
 
 
@@ -15,7 +16,9 @@ class AnpycOptions(MethodOptions):
 
     strength: NotNegative  # lambda in lambda * sum(importance * (W - W_old)^2), reading N1
     first_order: Literal["plus", "minus", "absolute"] = "plus"  # sign of g*W, reading N4
-    curvature: Literal["batch-sum", "per-sample"] = "batch-sum"  # what stands for the Hessian's diagonal, reading N5
+    clamp: Literal["batch", "total"] = "batch"  # where what is below 0 is cut off, reading N32
+    # What stands for the Hessian's diagonal, reading N5.
+    curvature: Literal["batch-sum", "per-sample", "fisher"] = "batch-sum"
     importance_batch: Count = 100  # the first-order term grows with it, the second with its square, reading N5
     measure: Literal["entropy", "sensitivity"] = "entropy"  # sensitivity: MAS's instead, the ablation of Fig. 7
     accumulation: Literal["sum", "max"] = "sum"
@@ -25,7 +28,12 @@ class AnpycOptions(MethodOptions):
     fraction_off: Fraction | None = None  # of each hidden layer's units, closed by random-gates
     prune_percent: Annotated[int, Field(ge=1, le=99)] | None = None
     prune_step: Annotated[int, Field(ge=1, le=99)] = 10  # percent a round
-    budget: Literal["each-phase", "shared"] = "each-phase"  # learning and every round: the epochs each (released), or in all
+    prune_from: Literal["freed", "unprotected", "all"] = "freed"  # which weights may go, a percentage of them, reading N33
+    zero_importance: Literal["extra", "counted"] = "extra"  # weights of importance 0 beside or within it, reading N34
+    # Epochs of learning and of every round: the training's each (released), in all, or for learning and again for the
+    # rounds in all (reading N29).
+    budget: Literal["each-phase", "shared", "equal-learning"] = "each-phase"
+    penalty_step: PenaltyStep = "gradient"
 
     @model_validator(mode="after")
     def _possible(self) -> AnpycOptions:
@@ -49,6 +57,15 @@ class CompressionOptions(MethodOptions):
     """Rounds of pruning one network on one data set by ANPyC's importance (Table IV)."""
 
     thresholds: Annotated[list[Fraction], Field(min_length=1)] = [0.8, 0.7, 0.5, 0.4, 0.1]  # share pruned in each round
+    biases: Literal["with-weights", "own"] = "with-weights"  # own: the share of each bias tensor by itself, reading N23
+    importance_batch: Count = 100
+
+
+class RemovalOptions(MethodOptions):
+    """What single weights' removal does, beside their importances (readings N4, N5, N32)."""
+
+    weights_per_layer: Count = 250
+    images: Count = 2000  # of the training images, the first, on which effects are measured
     importance_batch: Count = 100
 
 
@@ -69,5 +86,16 @@ METHODS = {
     ),
     "anpyc-compression": Method(
         (Stage("learn", f"{__name__}.compression:learn", trains=True),), CompressionOptions, heads=("shared",)
+    ),
+    "anpyc-removal": Method(
+        (
+            Stage("learn", f"{__name__}.removal:learn", trains=True),
+            Stage(
+                "measure",
+                f"{__name__}.removal:measure",
+                text="Remove single weights and measure what that does, beside their importances.",
+            ),
+        ),
+        RemovalOptions,
     ),
 }

@@ -30,12 +30,26 @@ def learn(job: Job, options: CompressionOptions, state: State | None) -> State:
         return {"network": weights(network), "mask": {name: torch.ones_like(p) for name, p in _shared(network).items()}}
     measure = AnpycOptions(strength=0.0, importance_batch=options.importance_batch)
     importance = entropy_importance(network.eval(), job.task.train, job.head, measure)
-    mask = prune_globally(importance, state["mask"], options.thresholds[job.task.index - 1])
+    mask = prune_round(importance, state["mask"], options.thresholds[job.task.index - 1], options.biases)
     with torch.no_grad():
         for name, parameter in _shared(network).items():
             parameter.mul_(mask[name])
     job.fit(network, masks=mask)
     return {"network": weights(network), "mask": mask}
+
+
+def prune_round(
+    importance: Mapping[str, Tensor], before: Mapping[str, Tensor], share: float, biases: str
+) -> dict[str, Tensor]:
+    """Masks that also close the `share` of least importance: of all tensors together, or, where biases are their `own`, of
+    all weights together and of each bias by itself."""
+    groups = [list(importance)]
+    if biases == "own":
+        groups = [[name for name in importance if name.endswith("weight")]]
+        groups += [[name] for name in importance if not name.endswith("weight")]
+    parts = [prune_globally({name: importance[name] for name in group}, before, share) for group in groups]
+    found = {name: mask for part in parts for name, mask in part.items()}
+    return {name: found[name] for name in importance}
 
 
 def prune_globally(importance: Mapping[str, Tensor], before: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lifelong.methods.anpyc import AnpycOptions
 from lifelong.methods.anpyc.importance import entropy_importance
-from lifelong.methods.anpyc.pruning import list_rounds, phase_epochs, prune_mask
+from lifelong.methods.anpyc.pruning import list_rounds, may_go, phase_epochs, prune_mask
 from lifelong.networks.base import Network, shared_names
 from lifelong.networks.gates import FixedGate, draw_gates
 from lifelong.runtime.progress import Progress
@@ -37,7 +37,7 @@ def learn(job: Job, options: AnpycOptions, state: State | None) -> State:
         return {"network": weights(network), "importance": {}, "mask": {}, "anchor": {}, **gates}
     importance, mask = state["importance"], state["mask"]
     anchor = {name: state["network"][name] for name in importance}
-    job.fit(network, penalty=QuadraticPenalty(options.strength, importance, anchor), epochs=epochs)
+    job.fit(network, penalty=_penalty(options, importance, anchor), epochs=epochs)
     return {"network": weights(network), "importance": importance, "mask": mask, "anchor": anchor, **gates}
 
 
@@ -48,19 +48,21 @@ def prune(job: Job, options: AnpycOptions, state: State) -> State:
     """
     budget = job.experiment.training
     network = job.network(state)
-    penalty = None
-    if state["anchor"]:
-        penalty = QuadraticPenalty(options.strength, state["importance"], state["anchor"])
+    before = state["importance"]
+    penalty = _penalty(options, before, state["anchor"]) if state["anchor"] else None
     masks = {name: torch.ones_like(state["network"][name]) for name in shared_names(network)}
     percents = list_rounds(options, job.task.index)
     learning, *retraining = phase_epochs(options, budget.epochs, job.task.index, last=False)
     with Progress(job.label, sum(retraining)) as progress:
         for number, percent in enumerate(percents):
             importance = _importance(job, options, network.eval())
+            if options.prune_from == "all" and before:
+                importance = {name: before[name] + own for name, own in importance.items()}
             with torch.no_grad():
                 for name, parameter in network.named_parameters():
                     if name in masks:
-                        masks[name] = prune_mask(importance[name], state["mask"].get(name), percent)
+                        free = may_go(options, state["mask"].get(name), before.get(name))
+                        masks[name] = prune_mask(importance[name], parameter, free, percent, options.zero_importance)
                         parameter.mul_(masks[name])
             job.fit(
                 network,
@@ -72,7 +74,9 @@ def prune(job: Job, options: AnpycOptions, state: State) -> State:
                 epoch_offset=learning + sum(retraining[:number]),
                 progress=progress,
             )
-    return {"network": weights(network), "importance": state["importance"], "mask": masks}
+    # Only with `prune_from: all` may a pruned weight have had importance.
+    kept = {name: tensor * masks[name] for name, tensor in before.items()}
+    return {"network": weights(network), "importance": kept, "mask": masks}
 
 
 def consolidate(job: Job, options: AnpycOptions, state: State) -> State:
@@ -84,6 +88,10 @@ def consolidate(job: Job, options: AnpycOptions, state: State) -> State:
     merge = torch.add if options.accumulation == "sum" else torch.maximum
     total = {name: merge(before[name], tensor) if before else tensor for name, tensor in result.items()}
     return {"network": state["network"], "importance": total, "mask": state["mask"], **gates}
+
+
+def _penalty(options: AnpycOptions, importance: dict[str, Tensor], anchor: dict[str, Tensor]) -> QuadraticPenalty:
+    return QuadraticPenalty(options.strength, importance, anchor, options.penalty_step == "proximal")
 
 
 def _importance(job: Job, options: AnpycOptions, network: Network) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.params.methods import Method, MethodOptions, Stage
+from lifelong.params.methods import Method, MethodOptions, PenaltyStep, Stage
 from lifelong.params.sections import Count, NotNegative
 
 
@@ -18,6 +18,7 @@ class EwcOptions(MethodOptions):
     fisher: Literal["exact", "first-sample"] = "exact"  # first-sample: as released, reading B1
     fisher_batch: Count = 500  # images a pass of the exact diagonal; changes memory and speed, not the result
     sample_batch: Count | None = None  # first-sample: of so many images the first alone is used (released: 1000)
+    penalty_step: PenaltyStep = "gradient"
 
     @model_validator(mode="after")
     def _possible(self) -> EwcOptions:
@@ -32,6 +33,7 @@ class EwcOnlineOptions(MethodOptions):
     strength: NotNegative  # lambda in lambda/2 * sum(Fisher * (W - W_old)^2)
     gamma: Annotated[float, Field(ge=0, le=1)]  # what is kept of the running Fisher at each new task; 1: all, as in ewc
     fisher_batch: Count = 500  # images a pass; changes memory and speed, not the result
+    penalty_step: PenaltyStep = "gradient"
 
 
 METHODS = {

@@ -15,7 +15,7 @@ from lifelong.training.quadratic_fit import fit_with_quadratic_penalty
 
 def learn(job: Job, options: EwcOptions | EwcOnlineOptions, state: State | None) -> State:
     """Minimise cross-entropy + lambda/2 * sum(F * (W - W_old)^2); the first task has no penalty."""
-    return fit_with_quadratic_penalty(job, state, options.strength / 2)
+    return fit_with_quadratic_penalty(job, state, options.strength / 2, options.penalty_step)
 
 
 def consolidate(job: Job, options: EwcOptions, state: State) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lifelong.params.methods import Method, MethodOptions, Stage
+from lifelong.params.methods import Method, MethodOptions, PenaltyStep, Stage
 from lifelong.params.sections import Count, NotNegative
 
 
@@ -14,6 +14,7 @@ class MasOptions(MethodOptions):
     strength: NotNegative  # lambda in lambda * sum(Omega * (W - W_old)^2); the released lambda is twice this
     sensitivity: Literal["exact", "released"] = "exact"  # each image's magnitude, or that of a batch's sum, reading B3
     sensitivity_batch: Count = 1000  # images a pass (released: 1000); the result of `exact` does not depend on it
+    penalty_step: PenaltyStep = "gradient"
 
 
 METHODS = {

@@ -14,7 +14,7 @@ from lifelong.training.quadratic_fit import fit_with_quadratic_penalty
 
 def learn(job: Job, options: MasOptions, state: State | None) -> State:
     """Minimise cross-entropy + lambda * sum(Omega * (W - W_old)^2); the first task has no penalty."""
-    return fit_with_quadratic_penalty(job, state, options.strength)
+    return fit_with_quadratic_penalty(job, state, options.strength, options.penalty_step)
 
 
 def consolidate(job: Job, options: MasOptions, state: State) -> State:

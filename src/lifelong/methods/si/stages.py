@@ -62,7 +62,7 @@ def learn(job: Job, options: SiOptions, state: State | None) -> State:
     network = job.network(state)
     before = weights(network)
     integral = PathIntegral({name: before[name] for name in shared_names(network)}, options.path)
-    after = fit_with_quadratic_penalty(job, state, options.strength, integral)
+    after = fit_with_quadratic_penalty(job, state, options.strength, options.penalty_step, integral)
     part = {
         name: omega / ((after["network"][name] - before[name]).square() + options.damping)
         for name, omega in integral.omega.items()
