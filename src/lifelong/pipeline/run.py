@@ -17,7 +17,6 @@ from lifelong.pipeline.states import read_state, write_state
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import (
     admit_result,
-    json_digest,
     read_info,
     read_record,
     read_tensors,
@@ -75,13 +74,13 @@ def run_seeds(experiment: Experiment, seeds: Sequence[int], task: int, stage: st
             classes=classes,
             image_shape=inputs.image_shape,
             earlier=_read(earlier_state(chosen, seed, task, stage)),
-            checkpoints=Checkpoints(paths.CHECKPOINTS / json_digest(work)),
+            checkpoints=Checkpoints.of(paths.checkpoints(chosen.name, seed, task, stage), work),
             others=len(seeds) - 1,
         )
         for seed, work in zip(seeds, made_of, strict=True)
     ]
     work = [partial(_outcome, experiment, job, state) for job, state in zip(jobs, states, strict=True)]
-    shared = Checkpoints(paths.CHECKPOINTS / json_digest(made_of))
+    shared = Checkpoints.of(paths.checkpoints(chosen.name, *seeds, task, stage, "together"), made_of)
     outcomes = train_together(jobs, work, shared) if len(jobs) > 1 else [work[0]()]
     for output, outcome, job in zip(outputs, outcomes, jobs, strict=True):
         if chosen.method.stage(stage).trains:

@@ -22,6 +22,11 @@ def state(experiment: str, seed: int | str, task: int | str, stage: str) -> Path
     return RESULTS / experiment / f"seed-{seed}" / f"task-{task}" / f"{stage}.safetensors"
 
 
+def checkpoints(*names: str | int) -> Path:
+    """Where progress of one piece of work is kept while it goes on."""
+    return CHECKPOINTS / ".".join(map(str, names))
+
+
 def curve(state_path: Path) -> Path:
     """The learning curve beside a state: one JSON object a line."""
     return state_path.with_suffix(".curve.jsonl")

@@ -76,12 +76,17 @@ def reading_aside() -> Iterator[None]:
         _works[:] = aside
 
 
+def describe_job() -> dict[str, Any]:
+    """The fingerprint of the job at work, if one is, and the libraries."""
+    return {"fingerprint": _works[-1].fingerprint if _works else None, "versions": library_versions()}
+
+
 def describe(path: Path) -> dict[str, Any]:
     """What a result at `path` says of how it was made."""
-    made: dict[str, Any] = {"versions": library_versions()}
+    made = describe_job()
     if _works:
         work = _works[-1]
-        made |= {"path": str(path), "fingerprint": work.fingerprint, "from": dict(sorted(work.sources.items()))}
+        made |= {"path": str(path), "from": dict(sorted(work.sources.items()))}
         if plain := {name: digest for name, digest in sorted(work.plain.items()) if name not in work.beside}:
             made["plain"] = plain
         if work.beside:

@@ -16,7 +16,7 @@ from lifelong.networks.backbones.images import prepare_images
 from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
 from lifelong.params.backbones import Backbone
 from lifelong.params.sequences import Tier
-from lifelong.runtime.artifacts import json_digest, read_tensors, write_tensors
+from lifelong.runtime.artifacts import read_tensors, write_tensors
 from lifelong.runtime.device import to_device
 from lifelong.runtime.progress import Progress
 from lifelong.training.checkpoints import Checkpoints
@@ -45,7 +45,7 @@ def extract(
         classes = choose_classes(len(info["class_names"]), tier)
         index = choose_images(arrays[f"{split}_labels"], classes, split, tier)
         key = {"backbone": identity, "content": info["content"], "tier": tier.model_dump(), "split": split}
-        kept = Checkpoints(checkpoints / json_digest(key))
+        kept = Checkpoints.of(checkpoints / f"{name}.{info['dataset']}.{split}", key)
         features = _features(fast, settings, arrays[f"{split}_images"][index], kept, f"{info['dataset']} {split}")
         write_tensors(
             outputs[split],

@@ -20,7 +20,7 @@ from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
 from lifelong.params.sequences import TaskEntry
 from lifelong.params.skill import BiasHead, Collective, Gmmc, LinearHead, Skill
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import json_digest, read_info, read_tensors, write_result, write_tensors
+from lifelong.runtime.artifacts import read_info, read_tensors, write_result, write_tensors
 from lifelong.runtime.device import to_device
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.randomness import derived_seed
@@ -91,7 +91,7 @@ def teach_biased(skill: Skill, name: str, seed: int, task: int, label: str, plac
         seed,
         skill.sequences[collective.sequence].validation,
     ]
-    checkpoints = Checkpoints(paths.CHECKPOINTS / json_digest(key))
+    checkpoints = Checkpoints.of(paths.checkpoints(name, seed, task, label), key)
     start = time.perf_counter()
     biased = BiasedBackbone(network, settings.image_size, head.layout)
     trained = train_biased(biased, settings, train, judged, head, derived_seed(seed, label), entry.name, width, checkpoints)
