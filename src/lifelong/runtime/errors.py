@@ -19,6 +19,8 @@ _REMEDIES = {
     errno.EPERM: "not permitted; let this user read and write there",
     errno.EMFILE: "too many open files; raise the limit (`ulimit -n 4096`) or run fewer jobs at once",
     errno.ENFILE: "too many open files on this machine; run fewer jobs at once",
+    errno.EFBIG: "the file would be larger than this system or its limits allow; raise `ulimit -f`",
+    errno.EEXIST: "a file is there, where a folder is needed; move it away",
     errno.EIO: "the disk gave an error; look at its health before going on",
     errno.ENOTDIR: "a part of the path is a file, where a folder is needed; move that file away",
     errno.EISDIR: "a folder, where a file is needed; move it away",
