@@ -30,7 +30,6 @@ mlflow: $(READY)
 # Models and data of a reproduction from the DVC remote; afterwards snakemake has nothing to do.
 pull: $(READY)
 	dvc pull
-	snakemake --quiet rules reason host --touch -- digits
 	snakemake --quiet rules reason host -- digits
 
 lock: $(READY)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import psutil
 import pytest
 from support.fire import TARGET, differences, disturb
-from support.project import Project, eventually, kill_group
+from support.project import ROOT, Project, eventually, kill_group
+
+from lifelong.params import load
+from lifelong.pipeline.stages import needed_memory
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
@@ -68,6 +72,33 @@ def test_an_edit_runs_again_what_depends_on_it_and_nothing_else(
 def test_a_touched_input_runs_nothing(finished: Project) -> None:
     (finished.folder / "data/images/digits.safetensors").touch()
     assert finished.planned("reports/digits/comparison.md") == []
+
+
+def test_no_job_needs_more_memory_than_its_rule_states(finished: Project) -> None:
+    settings = load(finished.folder / "params.yaml")
+    logs = finished.folder / "logs"
+    peaks: dict[str, int] = {}
+    for log in logs.rglob("*.log"):
+        first, *_, last = (*log.relative_to(logs).parts[:-1], log.stem)
+        kinds = {"images": "images", "tasks": "tasks", "reports": "report", "collected": "collect", "measured": "measure"}
+        kind = kinds.get(first) or (last if last in ("evaluate", "summarise", "track") else "stage")
+        peak = int(re.findall(r"peak memory (\d+) MiB", log.read_text())[-1])
+        about = first if kind in ("stage", "evaluate") else None
+        assert peak < needed_memory(settings, kind, about), f"{log}: {peak} MiB"
+        peaks[kind] = max(peak, peaks.get(kind, 0))
+    assert {"images", "tasks", "stage", "evaluate", "collect", "report"} <= peaks.keys()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "kind", "measured"),
+    [  # measured peaks of large jobs, in MiB
+        ("cifar100-full-ari", "stage", 3690),
+        ("permuted-mnist-joint-released", "stage", 1586),
+        ("permuted-mnist-wide-anpyc", "evaluate", 686),
+    ],
+)
+def test_what_large_jobs_needed_is_stated(experiment: str, kind: str, measured: int) -> None:
+    assert measured < needed_memory(load(ROOT / "params.yaml"), kind, experiment) < 2 * measured + 1000
 
 
 def test_one_core_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
