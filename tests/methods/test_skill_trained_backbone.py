@@ -144,10 +144,14 @@ def test_importances_of_depthwise_convolutions_are_sums_over_single_images() -> 
         assert sum(float(one.sum()) for one in expected.values()) > 0
 
 
-def test_other_groups_are_refused() -> None:
-    layer, x = nn.Conv2d(4, 4, 3, groups=2), torch.zeros(1, 4, 5, 5)
-    with pytest.raises(ValueError, match="a convolution of 2 groups"):
-        sum_over_images(layer, "0", x, layer(x), torch.abs)
+def test_a_convolution_of_other_groups_has_its_own_gradients() -> None:
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(4, 4, 3, groups=2), torch.randn(2, 4, 5, 5)
+    g = torch.randn(2, 4, 3, 3)
+    found = sum_over_images(layer, "0", x, g, torch.abs)
+    each = [torch.autograd.grad(layer(x[i : i + 1]), layer.weight, g[i : i + 1])[0].abs() for i in range(2)]
+    expected = torch.stack(each).sum(0)
+    assert_close(found, {"0.weight": expected, "0.bias": g.sum((2, 3)).abs().sum(0)}, 1e-5)
 
 
 @pytest.fixture

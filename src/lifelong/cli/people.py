@@ -77,7 +77,7 @@ def predict(settings: Settings, images: tuple[Path, ...], collective: str, varia
     """Task and class of any image, by the packets that a collective's agents shared."""
     from lifelong.methods.skill.predict import predict
 
-    for answer in predict(settings.skill, collective, variant, seed, images, (RAW, search_directories())):
+    for answer in predict(settings.skill, collective, variant, seed, images, (RAW, search_directories()), settings.limits):
         click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
 
 

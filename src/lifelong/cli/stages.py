@@ -50,9 +50,10 @@ def images(settings: Settings, dataset: str) -> None:
     folder = settings.datasets.get(dataset)
     places = paths.images(dataset), RAW, search_directories()
     if isinstance(folder, DenseFolder):
-        dense.prepare(dataset, folder, *places)
+        dense.prepare(dataset, folder, *places, settings.limits)
     else:
-        catalog.prepare(dataset, catalog.FolderSource(**folder.model_dump()) if folder else None, *places)
+        source = catalog.FolderSource(**folder.model_dump()) if folder else None
+        catalog.prepare(dataset, source, *places, settings.limits)
 
 
 @click.command()

@@ -27,6 +27,7 @@ import numpy as np
 from lifelong.data import cifar, idx
 from lifelong.data.folder import FolderSource, read_folder
 from lifelong.data.images import Images
+from lifelong.params.datasets import USUAL_LIMITS, Limits
 from lifelong.runtime.artifacts import write_tensors
 from lifelong.runtime.errors import UserError, did_you_mean
 
@@ -106,12 +107,16 @@ PUBLISHED: dict[str, Published] = {
 BUILT_IN: tuple[str, ...] = ("digits", *PUBLISHED)
 
 _OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
+LARGEST = 2**28
+"""Bytes of a published file: what a forged one could unpack to is not read."""
 _DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte
 
 
-def prepare(name: str, folder: FolderSource | None, output: Path, raw: Path, search: Sequence[Path]) -> None:
+def prepare(
+    name: str, folder: FolderSource | None, output: Path, raw: Path, search: Sequence[Path], limits: Limits = USUAL_LIMITS
+) -> None:
     """Decode a data set into one tensor file of kind "images"."""
-    images = load(name, folder, raw, search)
+    images = load(name, folder, raw, search, limits)
     arrays = {
         "train_images": images.train_images,
         "train_labels": images.train_labels,
@@ -122,7 +127,7 @@ def prepare(name: str, folder: FolderSource | None, output: Path, raw: Path, sea
     write_tensors(output, "images", arrays, info)
 
 
-def load(name: str, folder: FolderSource | None, raw: Path, search: Sequence[Path]) -> Images:
+def load(name: str, folder: FolderSource | None, raw: Path, search: Sequence[Path], limits: Limits = USUAL_LIMITS) -> Images:
     """Find, verify and decode a data set; `raw` is `data/raw`, `search` comes from `search_directories`.
 
     UserError names the file that is wrong, truncated or missing, or every directory that was searched.
@@ -130,7 +135,7 @@ def load(name: str, folder: FolderSource | None, raw: Path, search: Sequence[Pat
     if folder is not None:
         if name in BUILT_IN:
             raise UserError(f"data set {name!r}: is built in, so it cannot be a folder too; give the folder another name")
-        return read_folder(name, folder, raw, search)
+        return read_folder(name, folder, raw, search, limits)
     if name not in BUILT_IN:
         raise UserError(f"data set {name!r}: neither built in nor given a folder; {did_you_mean(name, BUILT_IN)}")
     if name == "digits":
@@ -190,9 +195,11 @@ def _verified(name: str, path: Path, file: str, checksum: Checksum) -> bytes:
     suffix = path.name.removeprefix(file)
     try:
         with _OPENERS[suffix](path, "rb") as handle:
-            content: bytes = handle.read()
+            content: bytes = handle.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: found a truncated or damaged file ({error}); {expected}; {remedy}") from None
+    if len(content) > LARGEST:
+        raise UserError(f"{path}: holds more than {LARGEST} bytes, as no file of a published set does; {expected}; {remedy}")
     md5 = _md5(content)
     if md5 == checksum.md5:
         return content

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from lifelong.data.folder import Files, check_sha256, locate, open_files, strip_enclosing_folder
-from lifelong.params.datasets import DenseFolder
+from lifelong.data.pictures import read_picture, refuse_unreadable
+from lifelong.params.datasets import USUAL_LIMITS, DenseFolder, Limits
 from lifelong.runtime.artifacts import write_tensors
 from lifelong.runtime.errors import UserError
 
@@ -24,7 +25,9 @@ HELD_OUT = 10
 """Every so-many-th training image is kept for the accuracy in the curve."""
 
 
-def prepare(name: str, source: DenseFolder, output: Path, raw: Path, search: Sequence[Path]) -> None:
+def prepare(
+    name: str, source: DenseFolder, output: Path, raw: Path, search: Sequence[Path], limits: Limits = USUAL_LIMITS
+) -> None:
     """Read, resize and write a data set; images bilinear, annotations by nearest neighbour.
 
     Raises:
@@ -33,14 +36,27 @@ def prepare(name: str, source: DenseFolder, output: Path, raw: Path, search: Seq
     path = locate(name, source.path, raw, search)
     check_sha256(path, source.sha256)
     arrays: dict[str, np.ndarray] = {}
-    with open_files(path) as files:
+    with open_files(path, limits) as files:
         files = strip_enclosing_folder(files)
         pairs = _camvid(path, files) if source.layout == "camvid" else _voc(path, files)
+        faults: dict[str, str] = {}
+
+        def read(parts: tuple[str, ...], mode: str | None, how: Image.Resampling) -> np.ndarray:
+            try:
+                picture = read_picture(io.BytesIO(files[parts]()), mode, limits)
+            except ValueError as error:
+                faults["/".join(parts)] = str(error)
+                picture = Image.new(mode or "L", (1, 1))
+            return np.asarray(picture.resize((source.width, source.height), how))
+
         for split, members in pairs.items():
-            images = [_resized(files[image], "RGB", source, Image.Resampling.BILINEAR) for image, _ in members]
-            labels = [_resized(files[label], None, source, Image.Resampling.NEAREST) for _, label in members]
+            images = [read(image, "RGB", Image.Resampling.BILINEAR) for image, _ in members]
+            labels = [read(label, None, Image.Resampling.NEAREST) for _, label in members]
+            if faults:
+                continue  # all of them are told at once
             arrays[f"{split}_images"] = np.stack(images).transpose(0, 3, 1, 2)
             arrays[f"{split}_labels"] = as_classes(np.stack(labels), source.classes, source.layout == "voc")
+        refuse_unreadable(path, faults)
     digest = hashlib.sha256()
     for key in sorted(arrays):
         digest.update(np.ascontiguousarray(arrays[key]).tobytes())
@@ -63,6 +79,10 @@ def dense_arrays(train_labels: np.ndarray, test_labels: np.ndarray, classes: ran
     if len(shown) < 2:
         raise UserError(f"{where}: {len(shown)} images show a class of {list(classes)}; give more images or other tasks")
     held = np.arange(len(shown)) % HELD_OUT == 0
+    for part, labels in (("training", train_labels[shown[~held]]), ("test", test_labels)):
+        absent = sorted({*classes} - {*np.unique(labels).tolist()})
+        if absent:
+            raise UserError(f"{where}: no {part} image shows the classes {absent}; give more images or other tasks")
     return {
         "train": shown[~held],
         "validation": shown[held],
@@ -107,10 +127,3 @@ def _complete(path: Path, files: Files, pairs: Mapping[str, list[Pair]]) -> dict
             if parts not in files:
                 raise UserError(f"{path}: found no {'/'.join(parts)}; every image needs its annotation")
     return dict(pairs)
-
-
-def _resized(read: object, mode: str | None, source: DenseFolder, how: Image.Resampling) -> np.ndarray:
-    assert callable(read)
-    with Image.open(io.BytesIO(read())) as image:
-        requested = image if mode is None else image.convert(mode)
-        return np.asarray(requested.resize((source.width, source.height), how))

@@ -27,6 +27,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from lifelong.data.images import Images
+from lifelong.data.pictures import read_picture, refuse_unreadable
+from lifelong.params.datasets import USUAL_LIMITS, Limits
 from lifelong.runtime.artifacts import file_digest
 from lifelong.runtime.errors import UserError
 
@@ -34,6 +36,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 _TEST_NAMES = ("test", "val", "valid", "validation")
 _WORDS = ("words.json",)
 _LAYOUT = "expected <split>/<class>/<image> with the splits train and test, or <class>/<image> for all images"
+_LONGEST_HEADER = 2**20
 _MODES = {"grey": "L", "colour": "RGB"}
 
 Parts = tuple[str, ...]  # a file's path inside the data set
@@ -52,22 +55,22 @@ class FolderSource:
     sha256: str | None = None  # of the tar
 
 
-def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Path]) -> Images:
+def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Path], limits: Limits = USUAL_LIMITS) -> Images:
     """Decode the folder or tar at `source.path`, looked for in `raw`, the `search` directories, then as it stands.
 
     Images are uint8 [N, 1 or 3, size, size]: shorter side resized (bilinear) to `image_size`, centre crop. UserError
-    names the file or member that is missing, damaged, misplaced or unsafe.
+    names the file or member that is missing, damaged, misplaced, unsafe or over a limit.
     """
     path = locate(name, source.path, raw, search)
     check_sha256(path, source.sha256)
-    with open_files(path) as files:
+    with open_files(path, limits) as files:
         files = strip_enclosing_folder(files)
         readable_names = _words(path, files.pop(_WORDS, None))
         splits = _splits(path, files)
         _check_test_fraction(name, path, splits, source.test_fraction)
         classes = _classes(path, splits)
         names = _class_names(path, classes, readable_names)
-        decoded = {split: _decode(path, members, files, classes, source) for split, members in splits.items()}
+        decoded = {split: _decode(path, members, files, classes, source, limits) for split, members in splits.items()}
     if source.test_fraction is None:
         return Images.of(decoded["train"], decoded["test"], names)
     try:
@@ -109,55 +112,97 @@ def check_sha256(path: Path, expected: str | None) -> None:
 
 
 @contextmanager
-def open_files(path: Path) -> Iterator[Files]:
+def open_files(path: Path, limits: Limits = USUAL_LIMITS) -> Iterator[Files]:
     """The files of a directory or tar, by the parts of their paths, each as what reads it.
 
     Raises:
-        UserError: the tar is damaged.
+        UserError: the tar is damaged, a file is over a limit, a link leads out of the directory, or a folder is empty.
     """
     if path.is_dir():
-        yield dict(_walk(path, ()))
+        yield dict(_walk(path, (), path.resolve(), limits))
         return
     try:
-        tar = tarfile.open(path)  # noqa: SIM115 (closed below; errors of the caller's block are not the tar's)
+        tar = tarfile.open(path, tarinfo=_Member)  # noqa: SIM115 (closed below; errors of the caller's block are not the tar's)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise _damaged(path, error) from None
     with tar:
-        yield _members(path, tar)
+        yield _members(path, tar, limits)
 
 
-def _walk(directory: Path, above: Parts) -> Iterator[tuple[Parts, Callable[[], bytes]]]:
-    for entry in sorted(directory.iterdir()):
+class _Member(tarfile.TarInfo):
+    """A header that keeps a forged length of a name or of attributes from being read into memory."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        if not self.isreg() and not self.isdir() and self.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+def _walk(directory: Path, above: Parts, root: Path, limits: Limits) -> Iterator[tuple[Parts, Callable[[], bytes]]]:
+    entries = [entry for entry in sorted(directory.iterdir()) if not entry.name.startswith(".")]
+    if above and not entries:
+        raise _empty(directory)
+    for entry in entries:
         parts = (*above, entry.name)
-        if entry.name.startswith("."):
-            continue
-        if not entry.is_dir():
+        if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+            raise UserError(f"{entry}: a link to {entry.resolve()}, outside the data set; put a copy there")
+        if entry.is_file():
+            _check_size(entry, entry.stat().st_size, limits)
             yield parts, entry.read_bytes
+        elif not entry.is_dir():
+            raise UserError(f"{entry}: neither a file nor a folder; only files are read")
         elif len(parts) > 3:  # enclosing folder, split, class; the limit also ends a link that leads back up
             raise UserError(f"{entry}: a folder inside a class folder; expected only images there")
         else:
-            yield from _walk(entry, parts)
+            yield from _walk(entry, parts, root, limits)
 
 
-def _members(path: Path, tar: tarfile.TarFile) -> Files:
+def _check_size(where: object, size: int, limits: Limits) -> None:
+    if size > limits.file_bytes:
+        raise UserError(f"{where}: holds {size} bytes, more than limits.file_bytes = {limits.file_bytes} of params.yaml")
+
+
+def _empty(where: object) -> UserError:
+    return UserError(f"{where}: an empty folder, so a class or split has no image; fill it or take it away")
+
+
+def _members(path: Path, tar: tarfile.TarFile, limits: Limits) -> Files:
     files: Files = {}
-    for member in _listed(path, tar):
+    folders: dict[Parts, str] = {}
+    for member in _listed(path, tar, limits):
         parts = PurePosixPath(member.name).parts
         if member.name.startswith("/") or ".." in parts:
             raise UserError(f"{path}: the member {member.name!r} points outside the tar, which is refused")
         if not (member.isfile() or member.isdir()):
             raise UserError(f"{path}: the member {member.name!r} is a link or a device; only files are read")
-        if member.isdir() or any(part.startswith(".") for part in parts):
+        if any(part.startswith(".") for part in parts):
+            continue
+        if member.isdir():
+            folders[parts] = member.name
             continue
         if parts in files:
             raise UserError(f"{path}: holds the member {member.name!r} twice; expected each once")
         files[parts] = lambda member=member: _content(tar, member)  # type: ignore[misc]
+    filled = {parts[:depth] for parts in files for depth in range(len(parts))}
+    for parts, name in folders.items():
+        if parts not in filled:
+            raise _empty(f"{path}: {name!r}")
     return files
 
 
-def _listed(path: Path, tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+def _listed(path: Path, tar: tarfile.TarFile, limits: Limits) -> list[tarfile.TarInfo]:
+    members, packed, total = [], path.stat().st_size, 0
     try:
-        members = tar.getmembers()
+        for member in tar:  # not all at once: what follows a member is unpacked to find the next
+            _check_size(f"{path}: the member {member.name!r}", member.size, limits)
+            members.append(member)
+            total += member.size
+            if total > max(limits.ratio * packed, limits.file_bytes):
+                raise UserError(
+                    f"{path}: unpacks to more than limits.ratio = {limits.ratio} times its {packed} bytes; raise that in "
+                    "params.yaml if the archive is right"
+                )
+        assert tar.fileobj is not None
         tar.fileobj.seek(tar.offset)
         # tarfile takes a tar that was cut between two members for a whole one; a whole one ends with zeros
         whole = tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
@@ -190,12 +235,21 @@ def _words(path: Path, read: Callable[[], bytes] | None) -> dict[str, str] | Non
     if read is None:
         return None
     try:
-        words: Any = json.loads(read())
+        words: Any = json.loads(read(), object_pairs_hook=_without_doubles)
     except ValueError as error:
         raise UserError(f"{path}: words.json is not valid JSON ({error}); mend or remove it") from None
     if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
         raise UserError(f'{path}: words.json is not of the form {{"<class folder>": "readable name"}}; mend or remove it')
     return words
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that names each key once."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"{twice!r} is there twice")
+    return result
 
 
 def _splits(path: Path, files: Files) -> dict[str, list[Parts]]:
@@ -266,28 +320,29 @@ def _class_names(path: Path, classes: list[str], words: dict[str, str] | None) -
     unnamed = [name for name in classes if name not in words]
     if unnamed:
         raise UserError(f"{path}: words.json has no name for the class {unnamed[0]!r}; add it or remove words.json")
+    owners: dict[str, str] = {}
+    for name in classes:
+        if (other := owners.setdefault(words[name], name)) != name:
+            raise UserError(f"{path}: words.json calls {other!r} and {name!r} both {words[name]!r}; give two names")
     return [words[name] for name in classes]
 
 
 def _decode(
-    path: Path, members: list[Parts], files: Files, classes: list[str], source: FolderSource
+    path: Path, members: list[Parts], files: Files, classes: list[str], source: FolderSource, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [N, C, size, size] and labels of the members, in the order of their names."""
     place = {parts: index for index, parts in enumerate(sorted(members))}
     label_of = {name: label for label, name in enumerate(classes)}
     mode = _MODES[source.channels]
+    faults: dict[str, str] = {}
     images = np.empty((len(place), len(mode), source.image_size, source.image_size), np.uint8)
     for parts in members:  # as stored: a compressed tar is slow to read in another order
-        images[place[parts]] = _pixels(path, parts, files[parts], mode, source.image_size)
+        try:
+            picture = read_picture(io.BytesIO(files[parts]()), mode, limits)
+        except ValueError as error:
+            faults[_shown(parts)] = str(error)
+            continue
+        fitted = ImageOps.fit(picture, (source.image_size, source.image_size), Image.Resampling.BILINEAR)
+        images[place[parts]] = np.atleast_3d(np.asarray(fitted)).transpose(2, 0, 1)
+    refuse_unreadable(path, faults)
     return images, np.array([label_of[parts[-2]] for parts in place])
-
-
-def _pixels(path: Path, parts: Parts, read: Callable[[], bytes], mode: str, size: int) -> np.ndarray:
-    try:
-        image = Image.open(io.BytesIO(read()))
-        if image.mode.startswith(("I", "F")):
-            raise ValueError("more than 8 bits a channel; convert it to 8 bits")  # Pillow would clip, not scale
-        fitted = ImageOps.fit(image.convert(mode), (size, size), Image.Resampling.BILINEAR)
-    except Exception as error:  # Pillow's decoders raise many kinds of exception for damaged files
-        raise UserError(f"{path}: the image {_shown(parts)!r} cannot be decoded ({error}); mend or remove it") from None
-    return np.atleast_3d(np.asarray(fitted)).transpose(2, 0, 1)

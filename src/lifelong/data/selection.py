@@ -31,6 +31,10 @@ def choose_images(labels: np.ndarray, classes: Sequence[int], split: str, tier: 
     """
     total, most = (tier.train, tier.train_per_class) if split == "train" else (tier.test, tier.test_per_class)
     limits = [limit for limit in (most, round(total / len(classes)) if total else None) if limit is not None]
+    if 0 in limits:
+        raise UserError(
+            f"tiers: {total} {split} images for {len(classes)} classes are none of each; give one a class or more"
+        )
     parts = []
     for label in classes:
         own = np.flatnonzero(labels == label)
@@ -73,7 +77,13 @@ def task_images(path: Path, entry: TaskEntry, split: str, tier: Tier) -> TaskDat
 
 
 def validation_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices for training and for validation: of each class round(fraction * n) for validation, but always some of both."""
+    """Indices for training and for validation: of each class round(fraction * n) for validation, but always some of both.
+
+    A class of one image is for training alone.
+
+    Raises:
+        UserError: there is no image for validation, as no class has two.
+    """
     held = []
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
@@ -81,6 +91,8 @@ def validation_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
         count = min(max(round(fraction * len(own)), 1), len(own) - 1)
         held.append(own[order[:count]])
     validation = np.sort(np.concatenate(held))
+    if not len(validation):
+        raise UserError("no class has two images, one of which could be for validation; give more images, or a larger tier")
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 

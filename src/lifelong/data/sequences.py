@@ -9,6 +9,7 @@ set's labels in the task's own order, so that label `classes[k]` becomes k) and,
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,14 @@ def _cut_one(sequence: OneDataSet, file: Path) -> tuple[dict[str, np.ndarray], d
     shape = list(with_shape["test_images"].shape[1:])
     arrays = cut(sequence, labels["train_labels"], labels["test_labels"], len(info["class_names"]), int(np.prod(shape)))
     classes = [arrays[task_key(task, "classes")] for task in range(sequence.count)]
+    where = f"sequence over {sequence.dataset}"
+    for task, own in enumerate(classes):
+        of_parts = {part: labels[f"{of}_labels"][arrays[task_key(task, part)]] for part, of in _LEARNT_FROM.items()}
+        refuse_vanished(f"{where}: task {task}", of_parts, own, info["class_names"])
+    unused = sorted({*range(len(info["class_names"]))} - {int(label) for own in classes for label in own})
+    if unused:
+        named = ", ".join(repr(info["class_names"][label]) for label in unused)
+        print(f"{where}: {len(unused)} classes are in no task and go unused: {named}", file=sys.stderr)
     return arrays, {
         "sizes": [len(own) for own in classes],
         "datasets": [sequence.dataset] * sequence.count,
@@ -110,6 +119,9 @@ def _cut_data_sets(
             arrays[task_key(task, "validation")] = chosen[rows[validation]]
             arrays[task_key(task, "classes")] = np.array([info["class_names"].index(name) for name in task_names])
             names.append(list(task_names))
+        of_parts = {p: labels[f"{of}_labels"][arrays[task_key(task, p)]] for p, of in _LEARNT_FROM.items()}
+        where = f"task {entry.name!r} over {entry.dataset}"
+        refuse_vanished(where, of_parts, arrays[task_key(task, "classes")], info["class_names"])
     return arrays, {
         "sizes": [len(own) for own in names],
         "datasets": [entry.dataset for entry in entries],
@@ -138,10 +150,37 @@ def _cut_dense(sequence: Dense, file: Path) -> tuple[dict[str, np.ndarray], dict
     }
 
 
+_LEARNT_FROM = {"train": "train", "test": "test"}
+"""Parts of a task in which each of its classes must be, and the data set's split that they are of."""
+
+
+def refuse_vanished(
+    where: str, of_parts: Mapping[str, np.ndarray], classes: Sequence[int] | np.ndarray, names: Sequence[str]
+) -> None:
+    """Every class of a task must be learnt and tested: a split may have taken the last image of one.
+
+    Raises:
+        UserError: a part, given by its images' labels, lacks some of the classes; they are named.
+    """
+    for part, labels in of_parts.items():
+        absent = [names[int(label)] for label in classes if label not in labels]
+        if absent:
+            raise UserError(
+                f"{where} has no {part} image of {', '.join(map(repr, absent))}; give more images, other classes or another "
+                f"'validation' (of images sorted by class: 'fraction' and not 'first')"
+            )
+
+
 def cut(
     sequence: OneDataSet, train_labels: np.ndarray, test_labels: np.ndarray, classes: int, pixels: int
 ) -> dict[str, np.ndarray]:
     """The index arrays of every task (see the module's text); labels are int [N], each in 0..classes-1."""
+    for part, labels in (("training", train_labels), ("test", test_labels)):
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise UserError(
+                f"sequence over {sequence.dataset}: {part} labels run from {labels.min()} to {labels.max()}; its {classes} "
+                f"classes are 0 to {classes - 1}"
+            )
     held_out = validation_indices(sequence.validation, train_labels)
     is_held_out = np.zeros(len(train_labels), dtype=bool)
     is_held_out[held_out] = True

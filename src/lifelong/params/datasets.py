@@ -11,6 +11,17 @@ from lifelong.params.sections import Count, Fraction, Section, Seed
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+class Limits(Section):
+    """What data from outside may take up; more is refused before it is read. No number depends on them."""
+
+    pixels: Count = 100_000_000  # of an image: three bytes each in memory
+    file_bytes: Count = 128 * 2**20  # of an image file or a member of an archive, unpacked
+    ratio: Count = 200  # of a compressed archive's unpacked size to its own
+
+
+USUAL_LIMITS = Limits()
+
+
 class Folder(Section):
     """Images by class, in a directory or tar: `<split>/<class>/<image>` or `<class>/<image>`."""
 

@@ -91,6 +91,7 @@ def resolve(written: dict[str, Any], source: str) -> Settings:
         training=params.training,
         reports=reports,
         tracking_uri=params.tracking_uri,
+        limits=params.limits,
         methods=methods,
         origins=expanded.origins,
         sweeps=expanded.sweeps,

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from lifelong.params.backbones import Backbone
-from lifelong.params.datasets import DataSet
+from lifelong.params.datasets import DataSet, Limits
 from lifelong.params.methods import Heads
 from lifelong.params.networks import Network
 from lifelong.params.sections import Count, Name, NotNegative, Positive, Section, Seed, Share
@@ -103,6 +103,7 @@ class Params(Section):
 
     methods: list[str] = []  # modules of your own that declare METHODS, see docs/how-to/new-method.md
     datasets: dict[Name, DataSet] = {}
+    limits: Limits = Limits()
     tiers: dict[Name, Tier] = {}
     backbones: dict[Name, Backbone] = {}
     sequences: dict[Name, Sequence] = {}

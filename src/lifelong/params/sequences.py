@@ -134,6 +134,13 @@ class TaskEntry(Section):
     dataset: Name
     classes: Annotated[list[int], Field(min_length=2)] | Annotated[list[str], Field(min_length=2)] | None = None
 
+    @model_validator(mode="after")
+    def _each_once(self) -> TaskEntry:
+        twice = [one for number, one in enumerate(self.classes or ()) if one in (self.classes or [])[:number]]
+        if twice:
+            raise ValueError(f"class {twice[0]!r} is listed twice; it is one class of the task")
+        return self
+
 
 class DataSets(Section):
     """Each task another data set or other classes of one: listed, or the rows of a table over a directory of folders."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifelong.params.datasets import DenseFolder, Folder
+from lifelong.params.datasets import DenseFolder, Folder, Limits
 from lifelong.params.experiment import Experiment
 from lifelong.params.inheritance import Origin
 from lifelong.params.methods import Method, Stage, stage_table
@@ -31,6 +31,7 @@ class Settings:
     training: dict[str, Training]
     reports: dict[str, Report]  # by "<section>/<name>"
     tracking_uri: str
+    limits: Limits
     methods: dict[str, Method]
     origins: dict[str, Origin] = field(default_factory=dict)  # by experiment: how `like` and `sweep` made it
     sweeps: dict[str, tuple[str, ...]] = field(default_factory=dict)  # swept experiment -> its variants

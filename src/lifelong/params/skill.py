@@ -160,9 +160,22 @@ def _named(known: dict, name: str, what: str) -> Collective:
 
 @cache
 def _table(path: str) -> dict[str, str]:
-    """The folders that a table names, by a name that may become a file's."""
+    """The folders that a table names, by a name that may become a file's.
+
+    Raises:
+        UserError: it has no such column, or two rows come out as one name.
+    """
+    result: dict[str, str] = {}
     with open(table_file(path), newline="") as handle:
-        return {re.sub(r"[^\w-]", "_", row["task_name"]): row["task_name"] for row in csv.DictReader(handle)}
+        for row in csv.DictReader(handle):
+            if "task_name" not in row:
+                raise UserError(f"{path}: has no column 'task_name'; found {', '.join(map(str, row))}")
+            written = row["task_name"]
+            name = re.sub(r"[^\w-]", "_", written)
+            if name in result:
+                raise UserError(f"{path}: {result[name]!r} and {written!r} both become {name!r}; rename one of the two")
+            result[name] = written
+    return result
 
 
 def table_file(path: str) -> Path:

@@ -15,14 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.data.tensors import Split
+from lifelong.networks.base import Network
 from lifelong.params.schema import Training
-from lifelong.runtime.errors import Diverged
+from lifelong.runtime.errors import Diverged, UserError
 from lifelong.runtime.progress import Progress
 from lifelong.runtime.randomness import derived_seed
 from lifelong.training.augmentation import crop_flip
 from lifelong.training.checkpoints import Checkpoints
 from lifelong.training.optimisers import Optimiser
 from lifelong.training.penalties import QuadraticPenalty
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(float images [b, ...], targets [b]) -> mean loss of the batch."""
@@ -56,7 +59,7 @@ class StepHook:
         """Before the objective of batch `batch` of an epoch's `batches`, from 0."""
 
     def on_gradients(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        """After the objective's gradients, before penalty and masks are added to them."""
+        """After the objective's gradients, before the penalty's are added to them."""
 
     def after_step(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rate: float) -> None:
         """After the update, with the gradients it was made of and its learning rate."""
@@ -89,7 +92,8 @@ class Fit:
         name: names the run within its job (its checkpoint, its part of the curve).
         trainable: names of the parameters that learn.
         penalty: added to the objective by its gradient, or, where it is proximal, acting behind each update.
-        masks: what gradients, the penalty's included, are multiplied by; where 0, the parameter keeps its value.
+        masks: what updates are multiplied by, penalty, momentum and weight decay in them; where 0, the parameter keeps its
+            value.
         hook: what the method does inside each step.
         update: takes the place of the step; objective, penalty, masks and hook are not asked then.
         epochs: how many; by default the budget's.
@@ -119,7 +123,13 @@ class Fit:
     curve: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def run(self, progress: Progress) -> list[dict[str, Any]]:
-        """Train; returns the curve."""
+        """Train; returns the curve.
+
+        Raises:
+            UserError: a batch has one image, whose map batch normalisation finds to be one pixel.
+            Diverged: the loss, the penalty or a weight is not finite any more.
+        """
+        self._refuse_single_image()
         parameters = self._parameters()
         optimiser = Optimiser(self.budget, self.trainable, parameters)
         self.curve = []
@@ -141,12 +151,25 @@ class Fit:
                 self.checkpoints.save(self.name, changed, {"curve": self.curve})
         return self.curve
 
+    def _refuse_single_image(self) -> None:
+        """Batch normalisation cannot train on one value a channel; said before the first epoch and not at its end."""
+        size = self.budget.batch_size
+        if size > 1 and len(self.train) % size != 1:
+            return
+        train_unfrozen(self.network, self.trainable)
+        single = find_single_value(self.network, self.train.batch(torch.arange(1))[0])
+        if single is not None:
+            raise UserError(
+                f"{self.name}: {len(self.train)} images in batches of training.batch_size = {size} leave one alone, and "
+                f"batch normalisation {single!r} sees one pixel of it; take another batch_size"
+            )
+
     def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], optimiser: Optimiser) -> Tensor:
         """One pass over the training images; returns the sum of their objectives."""
         order = self._order(epoch)
-        self.network.train()
-        masked = [i for i, name in enumerate(self.trainable) if name in self.masks]
-        masks = [self.masks[self.trainable[i]] for i in masked]
+        train_unfrozen(self.network, self.trainable)
+        masked = [parameters[i] for i, name in enumerate(self.trainable) if name in self.masks]
+        masks = [self.masks[name] for name in self.trainable if name in self.masks]
         total = torch.zeros(order.shape[:-1])
         batches = order.split(self.budget.batch_size, dim=-1)
         named = dict(zip(self.trainable, parameters, strict=True))
@@ -168,11 +191,12 @@ class Fit:
                 self.hook.on_gradients(named, by_name)
                 if self.penalty is not None and not proximal:
                     self.penalty.add_gradient_(self.trainable, parameters, gradients)
-                if masks:
-                    torch._foreach_mul_([gradients[i] for i in masked], masks)
+                before = [parameter.clone() for parameter in masked]
                 optimiser.step(gradients, rate)
                 if proximal:
                     proximal.pull_(self.trainable, parameters, shares)
+                if masks:
+                    torch._foreach_copy_(masked, torch._foreach_lerp(before, masked, masks))
                 self.hook.after_step(named, by_name, rate)
         return total
 
@@ -219,6 +243,35 @@ class Fit:
         result = {f"weight/{name}": tensor for name, tensor in zip(self.trainable, parameters, strict=True)}
         result |= {f"buffer/{name}": tensor for name, tensor in self.network.named_buffers()}
         return result | {f"hook/{name}": tensor for name, tensor in self.hook.tensors().items()}
+
+
+def train_unfrozen(network: nn.Module, trainable: Sequence[str]) -> None:
+    """Training mode, but for batch normalisation none of whose parameters learn: frozen features keep its statistics too."""
+    network.train()
+    learning = {name.rpartition(".")[0] for name in trainable}
+    for name, layer in network.named_modules():
+        if isinstance(layer, BatchNorm) and layer.affine:
+            layer.train(name in learning)
+
+
+@torch.no_grad()
+def find_single_value(network: nn.Module, image: Tensor) -> str | None:
+    """The first batch normalisation in training mode that gets one value a channel of images [1, ...]; none: nowhere."""
+    modes = {name: layer.training for name, layer in network.named_modules()}
+    found: list[str] = []
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: found.append(name) if inputs[0].numel() == inputs[0].shape[1] else None
+
+    learning = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, BatchNorm) and modes[name]]
+    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in learning]
+    if handles and isinstance(network, Network):
+        network.eval().features(image)
+        for name, layer in network.named_modules():
+            layer.training = modes[name]
+    for handle in handles:
+        handle.remove()
+    return found[0] if found else None
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@
 For a linear layer z = W a + b the gradient of one image is g a^T with g the gradient by z, so the sum over the images of
 a batch of its squares is (G*G)^T (A*A) and that of its magnitudes |G|^T |A|. A convolution's is the sum over the positions
 of g a^T with a the unfolded patches, a batch normalisation's that of g times the normalised input: one product per image,
-batched. No loop over images.
+batched. A layer of any other kind (generalised-mean pooling, say) is differentiated image by image, by `torch.func`. No loop
+over images.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vjp, vmap
 from torch.nn import functional as F
 
 from lifelong.data.tensors import Split
 from lifelong.networks.base import shared_names
 from lifelong.networks.layers import product
+from lifelong.runtime.errors import UserError
 from lifelong.runtime.randomness import draw_choice
 
-Layer = nn.Linear | nn.Conv2d | nn.BatchNorm2d
+Layer = nn.Module
 
 
 class LayerRecord:
@@ -33,11 +36,17 @@ class LayerRecord:
 
 @contextmanager
 def record_layers(layers: Mapping[str, Layer]) -> Iterator[dict[str, LayerRecord]]:
-    """Records what goes in and out of the layers while the block runs."""
+    """Records what goes in and out of the layers while the block runs.
+
+    Raises:
+        UserError: one of them is used twice in it, so that no one record is its own.
+    """
     records = {name: LayerRecord() for name in layers}
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if records[name].outputs.numel():
+                raise UserError(f"layer {name!r} acts twice in one pass, so its importance is not known; use two layers")
             records[name].inputs, records[name].outputs = inputs[0].detach(), output
 
         return keep
@@ -51,12 +60,16 @@ def record_layers(layers: Mapping[str, Layer]) -> Iterator[dict[str, LayerRecord
 
 
 def shared_layers(network: nn.Module) -> dict[str, Layer]:
-    """The layers with parameters that all tasks share: all but the heads."""
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, Layer) and not name.startswith("heads.")
-    }
+    """The layers with parameters of their own that all tasks share: all but the heads.
+
+    Raises:
+        UserError: a shared parameter is the network's own, which is no layer: what it acts on is not known.
+    """
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in shared_names(network))
+    if "" in owners:
+        names = [name for name in shared_names(network) if "." not in name]
+        raise UserError(f"importance of {', '.join(names)} is not known: put it into a layer (nn.Module) of the network's")
+    return {name: network.get_submodule(name) for name in owners}
 
 
 def _outer_sum(name: str, by_output: Tensor, inputs: Tensor) -> dict[str, Tensor]:
@@ -72,8 +85,10 @@ def sum_over_images(
     `inputs` are the layer's and `by_output` the gradients by its outputs, as in `LayerRecord`. A batch normalisation must
     be in evaluation mode: images do not touch one another then.
     """
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear) and inputs.dim() == 2:
         return _outer_sum(name, each(by_output), each(inputs))
+    if not isinstance(layer, nn.Conv2d | nn.BatchNorm2d) or not _unfolds(layer):
+        return {f"{name}.{part}": each(g).sum(0) for part, g in _of_any(layer, inputs, by_output).items()}
     result: dict[str, Tensor] = {}
     if isinstance(layer, nn.Conv2d):
         by_image = _of_depthwise(layer, inputs, by_output) if layer.groups > 1 else _of_convolution(layer, inputs, by_output)
@@ -90,6 +105,27 @@ def sum_over_images(
     return result
 
 
+def _unfolds(layer: nn.Conv2d | nn.BatchNorm2d) -> bool:
+    """Whether the closed forms here are the layer's: whole convolutions, depthwise ones without dilation, zero padding."""
+    if isinstance(layer, nn.BatchNorm2d):
+        return layer.affine and layer.track_running_stats
+    depthwise = layer.groups == layer.in_channels == layer.out_channels and layer.dilation == (1, 1)
+    return (layer.groups == 1 or depthwise) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+
+
+def _of_any(layer: nn.Module, inputs: Tensor, by_output: Tensor) -> dict[str, Tensor]:
+    """Every image's own gradients of a layer's own parameters, [b, ...] by name."""
+    own = {name: parameter.detach() for name, parameter in layer.named_parameters(recurse=False)}
+
+    def of_image(x: Tensor, g: Tensor) -> dict[str, Tensor]:
+        back = vjp(lambda parameters: functional_call(layer, parameters, (x[None],)), own)[1]
+        (result,) = back(g[None])
+        return result
+
+    result: dict[str, Tensor] = vmap(of_image)(inputs, by_output)
+    return result
+
+
 def _of_convolution(layer: nn.Conv2d, inputs: Tensor, by_output: Tensor) -> Tensor:
     """Every image's own gradient of the weight, [b, out, in * kernel]."""
     patches = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
@@ -98,8 +134,6 @@ def _of_convolution(layer: nn.Conv2d, inputs: Tensor, by_output: Tensor) -> Tens
 
 def _of_depthwise(layer: nn.Conv2d, inputs: Tensor, by_output: Tensor) -> Tensor:
     """The same of a convolution with a kernel a channel, [b, channels, kernel]: place by place, ten times as fast."""
-    if not layer.groups == layer.in_channels == layer.out_channels or layer.dilation != (1, 1):
-        raise ValueError(f"a convolution of {layer.groups} groups is neither whole nor depthwise without dilation")
     assert not isinstance(layer.padding, str)
     (above, beside), (down, across), (high, wide) = layer.padding, layer.stride, by_output.shape[2:]
     padded = F.pad(inputs, (beside, beside, above, above))
@@ -134,7 +168,9 @@ def fisher_sum(network: nn.Module, images: Tensor, head: int) -> dict[str, Tenso
     with record_layers(layers) as records:
         log_p = F.log_softmax(network(images, head), dim=1)
     outputs = {name: records[name].outputs for name in layers}
-    weighted = {name: torch.zeros_like(outputs[name]) for name, layer in layers.items() if isinstance(layer, nn.Linear)}
+    # Of a linear layer on one vector an image the classes are summed first.
+    plain = [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and outputs[name].dim() == 2]
+    weighted = {name: torch.zeros_like(outputs[name]) for name in plain}
     for c in range(log_p.shape[1]):
         gradients = torch.autograd.grad(log_p[:, c].sum(), list(outputs.values()), retain_graph=True)
         p = log_p[:, c].detach().exp()
@@ -143,7 +179,7 @@ def fisher_sum(network: nn.Module, images: Tensor, head: int) -> dict[str, Tenso
                 weighted[name].addcmul_(p[:, None], gradient.square())
             else:
                 # sqrt(p) * gradient, squared image by image.
-                scaled = gradient * p.sqrt()[:, None, None, None]
+                scaled = gradient * p.sqrt().view(-1, *[1] * (gradient.dim() - 1))
                 _add(total, sum_over_images(layer, name, records[name].inputs, scaled, torch.square))
     for name, squared in weighted.items():
         _add(total, _outer_sum(name, squared, records[name].inputs.square()))
@@ -208,7 +244,8 @@ def accumulate(before: Mapping[str, Tensor], found: Mapping[str, Tensor], keep: 
 
 def _add(total: dict[str, Tensor], found: Mapping[str, Tensor]) -> None:
     for name, tensor in found.items():
-        total[name] += tensor
+        if name in total:  # a linear layer may have no bias
+            total[name] += tensor
 
 
 def _zeros(network: nn.Module) -> dict[str, Tensor]:

@@ -51,6 +51,10 @@ class AveragedProjection(StepHook):
 
 
 def deflect_gradient(gradient: Tensor, reference: Tensor) -> Tensor:
-    """g - (g . r / r . r) r where g . r < 0, else g (its Eq. 11)."""
-    product = gradient @ reference
-    return gradient if product >= 0 else gradient - product / (reference @ reference) * reference
+    """g - (g . r / r . r) r where g . r < 0, else g (its Eq. 11); both [P].
+
+    In float64, where no square of a float32 number is lost: r . r would be 0 once |r| is below 1e-23.
+    """
+    g, r = gradient.double(), reference.double()
+    product = g @ r
+    return gradient if product >= 0 else (g - product / (r @ r) * r).to(gradient.dtype)

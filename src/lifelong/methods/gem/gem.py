@@ -10,6 +10,7 @@ from torch import Tensor
 from lifelong.data.tensors import Split
 from lifelong.methods.gem import GemOptions
 from lifelong.runtime.device import to_device
+from lifelong.runtime.errors import Diverged
 from lifelong.training.exemplars import split_of_task
 from lifelong.training.fit import Objective, StepHook
 from lifelong.training.flat import flatten_gradients, write_gradients
@@ -59,16 +60,24 @@ def project_gradient(gradient: Tensor, earlier: Tensor, margin: float) -> Tensor
     """g + G^T v of the gradient g [P] and G [n, P]; g itself when no product G g is negative.
 
     v = argmin over v >= margin of v^T (G G^T + 1e-3 I) v / 2 + (G g)^T v: the dual of the nearest gradient (its Eq. 11); the
-    margin is the released code's lower bound on v. With v = margin + u it is a least-squares problem over u >= 0.
+    margin is the released code's lower bound on v. With v = margin + u it is a least-squares problem over u >= 0, of the
+    matrix's root by eigenvectors: tasks of equal gradients leave it singular once 1e-3 is below its rounding.
+
+    Raises:
+        Diverged: a gradient is not finite.
     """
     import numpy as np
     from scipy.optimize import nnls
 
-    products = (earlier @ gradient).double().cpu().numpy()
+    g, rows = gradient.double(), earlier.double()
+    products = (rows @ g).cpu().numpy()
     if (products >= 0).all():
         return gradient
-    gram = (earlier @ earlier.T).double().cpu().numpy() + RIDGE * np.eye(len(earlier))
-    lower = np.linalg.cholesky(gram)
+    gram = (rows @ rows.T).cpu().numpy() + RIDGE * np.eye(len(rows))
+    if not (np.isfinite(gram).all() and np.isfinite(products).all()):
+        raise Diverged("gem: a gradient is not finite; training diverged: lower the learning rate")
+    values, vectors = np.linalg.eigh(gram)
+    roots = np.sqrt(np.maximum(values, len(gram) * np.finfo(float).eps * values[-1]))
     linear = products + gram @ np.full(len(gram), margin)
-    u, _ = nnls(lower.T, -np.linalg.solve(lower, linear))
-    return gradient + earlier.T @ to_device(u + margin).to(gradient.dtype)
+    u, _ = nnls(roots[:, None] * vectors.T, -(vectors.T @ linear) / roots)
+    return (g + rows.T @ to_device(u + margin)).to(gradient.dtype)

@@ -18,6 +18,7 @@ from lifelong.params.backbones import Backbone
 from lifelong.params.schema import Training
 from lifelong.params.skill import BiasHead, LinearHead
 from lifelong.runtime.device import to_device
+from lifelong.runtime.errors import Diverged
 from lifelong.runtime.progress import Progress
 from lifelong.runtime.randomness import draw_on_processor, generator
 from lifelong.training.checkpoints import Checkpoints
@@ -150,6 +151,11 @@ def _train(
                 slopes, loss = gradients(parameters, index)
                 losses.append(loss)
                 optimiser.step([slopes[name] for name in parameters], settings.learning_rate)
+            if not np.isfinite(losses).all():
+                raise Diverged(
+                    f"head of {task}: the loss is not finite in epoch {epoch}; training diverged: lower the learning rate "
+                    f"({settings.learning_rate:g})"
+                )
             now = score(parameters)
             best.curve.append({"epoch": epoch, "loss": float(np.mean(losses)), "accuracy": now})
             if now > best.score:

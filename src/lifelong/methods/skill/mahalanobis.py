@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from lifelong.runtime.errors import UserError
+
 Shrinkage = Literal["none", "ledoit-wolf"] | float
 
 
@@ -48,8 +50,13 @@ def tied_metric(tasks: Sequence[ClassSamples], shrinkage: Shrinkage = "none") ->
 
     Without shrinkage the pseudo-inverse, whose rank is at most the number of samples (reading S4). A number s gives
     (1 - s) * covariance + s * mean variance * identity; ledoit-wolf chooses s.
+
+    Raises:
+        UserError: no class of any task has two samples that differ.
     """
     residuals = np.concatenate([t.samples.astype(np.float64) - t.means[t.owners] for t in tasks])
+    if not residuals.any():
+        raise UserError("mahalanobis: every shared sample is its class's mean, so there is no covariance; give more images")
     if shrinkage == "none":
         return _pseudo_inverse(residuals - residuals.mean(0))
     if shrinkage == "ledoit-wolf":

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 
+from lifelong.data.pictures import read_picture
 from lifelong.methods.skill.bank import Router, head_logits
 from lifelong.methods.skill.heads import biased_logits
 from lifelong.methods.skill.packing import task_of
@@ -17,6 +17,7 @@ from lifelong.methods.skill.share import open_bank
 from lifelong.networks.backbones.biases import BiasedBackbone
 from lifelong.networks.backbones.images import prepare_images
 from lifelong.networks.backbones.load import backbone_fingerprint, load_backbone
+from lifelong.params.datasets import USUAL_LIMITS, Limits
 from lifelong.params.skill import BiasHead, Skill
 from lifelong.runtime.errors import UserError
 
@@ -32,7 +33,13 @@ class Answer:
 
 
 def predict(
-    skill: Skill, name: str, variant: str, seed: int, images: Sequence[Path], places: tuple[Path, Sequence[Path]]
+    skill: Skill,
+    name: str,
+    variant: str,
+    seed: int,
+    images: Sequence[Path],
+    places: tuple[Path, Sequence[Path]],
+    limits: Limits = USUAL_LIMITS,
 ) -> list[Answer]:
     """Route each image to a task, then ask that task's head.
 
@@ -42,7 +49,7 @@ def predict(
     collective, _ = task_of(skill, name, seed, 0)
     entries = skill.tasks(collective.sequence)
     bank = open_bank(skill, name, seed, variant, list(range(len(entries))))
-    pixels = [_read(path) for path in images]
+    pixels = [_read(path, limits) for path in images]
     if bank.refused:
         raise UserError(f"{name}: {bank.refused[0]}; `snakemake` makes the packet anew once it is deleted")
     settings = skill.backbones[collective.backbone]
@@ -72,12 +79,11 @@ def predict(
     return answers
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path, limits: Limits) -> np.ndarray:
     """uint8 [1, 3, h, w]."""
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB")).transpose(2, 0, 1)[None].copy()
+        return np.array(read_picture(path, "RGB", limits)).transpose(2, 0, 1)[None].copy()
     except FileNotFoundError:
         raise UserError(f"{path}: no such image") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not an image that can be read ({error})") from None
