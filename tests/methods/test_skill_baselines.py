@@ -36,7 +36,6 @@ from lifelong.pipeline.evaluate import evaluate
 from lifelong.pipeline.fingerprints import fingerprint
 from lifelong.pipeline.graph import final_state, source_files, stages_of
 from lifelong.pipeline.inputs import Inputs
-from lifelong.pipeline.run import run_stage
 from lifelong.pipeline.stages import scores_parts, stage_fingerprint
 from lifelong.pipeline.states import read_state
 from lifelong.pipeline.summarise import summarise
@@ -497,7 +496,7 @@ def test_candidates_stop_early_and_what_the_chosen_one_learnt_is_adopted(
     assert [len(row) for row in scores["test"]["task_incremental"]] == [2, 2]
     assert not paths.state(candidate, 0, 2, "learn").exists()
     with pytest.raises(UserError, match=r"has no stage 'learn' of task 2; its tasks are \[0, 1\]"):
-        run_stage(first, 0, 2, "learn")
+        run_job(first, 0, 2, "learn")
 
     learnt: list[Any] = []  # the task of each epoch
     epoch = Fit._epoch
@@ -549,7 +548,7 @@ def test_killed_within_a_task_it_goes_on_where_it_was(
     saved = kill_after_saves(monkeypatch, every=2)
     for task in range(3):
         for stage in stages_of(experiment, task):
-            until_done(partial(run_stage, experiment, 0, task, stage))
+            until_done(partial(run_job, experiment, 0, task, stage))
     assert {path: path.read_bytes() for path in paths_of_states} == whole
     assert len(saved) > 3
     assert not list(paths.CHECKPOINTS.iterdir())
