@@ -12,7 +12,7 @@ from lifelong.runtime.provenance import working
 
 class EveryResult:
     def covers(self, path: Path) -> bool:
-        return path.parts[0] in ("data", "results")
+        return path.parts[0] in ("data", "results") and ".checkpoints" not in path.parts
 
     def find_problem(self, path: Path) -> str | None:
         return None
