@@ -26,10 +26,11 @@ from lifelong.reports.markdown import machine, table  # noqa: E402
 from lifelong.runtime.artifacts import write_text  # noqa: E402
 
 TESTED = {
-    "Hostile and broken input": ["tests/params", "tests/data/test_folder.py", "tests/data/test_catalog.py"],
+    "Hostile and broken input": ["tests/params", "tests/data/test_folder.py", "tests/data/test_outside.py"],
     "Packets that are no packets": ["tests/methods/test_skill_packets.py"],
     "Files that cannot be read": ["tests/runtime/test_artifacts.py"],
-    "Edges of methods": ["tests/methods/test_edges.py", "tests/training/test_edges.py"],
+    "What the system refuses": ["tests/runtime/test_errors.py"],
+    "Edges of methods": ["tests/methods/test_edges.py"],
 }
 """What is counted as tests that pass, by what they are about."""
 

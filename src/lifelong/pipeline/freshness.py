@@ -117,6 +117,11 @@ class Freshness:
         record = self._record(path)
         return [] if isinstance(record, str) else [Path(source) for source in record["made"].get("from", ())]
 
+    def plain_sources(self, path: Path) -> list[Path]:
+        """Files without a record of their own that the job read."""
+        record = self._record(path)
+        return [] if isinstance(record, str) else [Path(one) for one in record["made"].get("plain", ())]
+
     def plain_files(self, path: Path) -> list[Path]:
         """Files without a record of their own that the job wrote beside a result."""
         record = self._record(path)
@@ -214,9 +219,7 @@ def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
     stale: dict[Path, str] = {}
     for file in _files_without_receipt(settings):
         os.utime(file, (STALE, STALE))
-    for path in _results():
-        if not freshness.covers(path):
-            continue
+    for path in sorted(filter(freshness.covers, _results()), key=lambda path: _rank(path, settings)):
         problem = freshness.find_problem(path)
         if problem:
             stale[path] = problem
@@ -225,13 +228,23 @@ def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
             continue
         for one in _with_sources_first(path, freshness, times):
             files = {file: file.stat().st_mtime for file in _with_plain_files(one, freshness)}
-            after = max((times[source] for source in freshness.sources(one) if source in times), default=0.0)
+            plain = [file.stat().st_mtime for file in freshness.plain_sources(one) if file.exists()]
+            after = max([*(times[source] for source in freshness.sources(one) if source in times), *plain], default=0.0)
             earliest = max(after, asked.stat().st_mtime)
             times[one] = max([earliest, *(own for own in files.values() if own <= now)])
             for file, own in files.items():
                 if not earliest <= own <= now:
                     os.utime(file, (times[one], times[one]))
     return stale
+
+
+def _rank(path: Path, settings: Settings) -> int:
+    """Receipts come last, in the order in which their jobs read one another's plain files; pages read other reports."""
+    if not is_receipt(path):
+        return 0
+    kind, *name = path.relative_to(paths.receipt("", "").parent).with_suffix("").parts
+    page = kind == "report" and "section" in settings.report("/".join(name)).kind.needs
+    return 1 + WITH_RECEIPT.index(kind) + page
 
 
 def _files_without_receipt(settings: Settings) -> Iterator[Path]:
