@@ -214,7 +214,8 @@ def _listed(path: Path, tar: tarfile.TarFile, limits: Limits) -> list[tarfile.Ta
 
 
 def _damaged(path: Path, reason: object) -> UserError:
-    return UserError(f"{path}: not a whole tar ({reason}); expected a directory or a tar; fetch it again")
+    told = " ".join(str(reason).split())  # tarfile tries every packing and tells of each on a line
+    return UserError(f"{path}: not a whole tar ({told}); expected a directory or a tar; fetch it again")
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

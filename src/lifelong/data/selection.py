@@ -32,9 +32,7 @@ def choose_images(labels: np.ndarray, classes: Sequence[int], split: str, tier: 
     total, most = (tier.train, tier.train_per_class) if split == "train" else (tier.test, tier.test_per_class)
     limits = [limit for limit in (most, round(total / len(classes)) if total else None) if limit is not None]
     if 0 in limits:
-        raise UserError(
-            f"tiers: {total} {split} images for {len(classes)} classes are none of each; give one a class or more"
-        )
+        raise UserError(f"tiers: {total} {split} images for {len(classes)} classes are none of each; give more")
     parts = []
     for label in classes:
         own = np.flatnonzero(labels == label)

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from lifelong.params.datasets import DenseFolder, Folder
+from lifelong.params.edges import list_edges
 from lifelong.params.experiment import Experiment
 from lifelong.params.inheritance import Expansion, expand_entries
 from lifelong.params.messages import validate
@@ -67,6 +68,8 @@ def resolve(written: dict[str, Any], source: str) -> Settings:
     for name, entry in params.experiments.items():
         with faults.collected():
             experiments[name] = _resolve_experiment(name, entry, params, methods, skill.tasks, source)
+    if "skill" in experiments and params.collectives:
+        faults.texts.append("experiments.skill: results/skill is the collectives' folder; rename the experiment")
     for name in experiments:
         faults.texts += _joint_faults(experiments[name], params, methods)
         faults.texts += _candidate_faults(experiments[name], params, expanded)
@@ -81,6 +84,11 @@ def resolve(written: dict[str, Any], source: str) -> Settings:
                 reports[f"{section}/{name}"] = resolve_report(f"{section}/{name}", report, params, experiments, source)
     faults.raise_any()
     of_tables = skill.folders(entry.sequence for entry in params.experiments.values())
+    for name, folder in of_tables.items():
+        if name in CLASSES_OF_BUILT_IN or (name in params.datasets and params.datasets[name] != Folder(**folder)):
+            raise UserError(
+                f"{source}: datasets.{name}: a table of a sequence has a folder of this name; rename one of the two"
+            )
     return Settings(
         datasets=params.datasets | {name: Folder(**folder) for name, folder in of_tables.items()},
         sequences=params.sequences,
@@ -111,6 +119,10 @@ def _check_datasets(params: Params, faults: _Faults) -> None:
         if isinstance(sequence, DataSets) and sequence.tier not in {WHOLE, *params.tiers}:
             hint = did_you_mean(sequence.tier, {WHOLE, *params.tiers})
             faults.texts.append(f"{where}.tier: {sequence.tier!r} is unknown; {hint}")
+        elif isinstance(sequence, DataSets) and sequence.tier != WHOLE and params.tiers[sequence.tier].train_per_class == 1:
+            faults.texts.append(
+                f"tiers.{sequence.tier}.train_per_class: found 1, which leaves {where} none for validation; give two or more"
+            )
         for dataset in sequence.datasets:
             key = f"{where}.tasks" if isinstance(sequence, DataSets) else f"{where}.dataset"
             if dataset not in known:
@@ -227,7 +239,7 @@ def _resolve_experiment(
     options = [validate(method.options, {**entry.options, **point}, source, prefix) for point in points]
     entries = tasks_of(entry.sequence) if isinstance(sequence, DataSets) else ()
     datasets = tuple(task.dataset for task in entries) or (sequence.datasets[0],) * sequence.count
-    return Experiment(
+    experiment = Experiment(
         name=name,
         sequence_name=entry.sequence,
         sequence=sequence,
@@ -249,6 +261,9 @@ def _resolve_experiment(
         grid=entry.grid,
         candidates=tuple(f"{name}_grid-{i}" for i in range(len(points))) if entry.grid else (),
     )
+    if edges := list(dict.fromkeys(list_edges(experiment, options))):
+        raise UserError("\n".join(f"{where}.{edge}" for edge in edges))
+    return experiment
 
 
 def _resolve_network(name: str, params: Params, where: str) -> ResolvedNetwork:

@@ -9,6 +9,14 @@ from pydantic import Field, model_validator
 from lifelong.params.sections import Count, Fraction, Name, Section, Seed
 
 CLASSES_OF_BUILT_IN = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100}
+SHAPES_OF_BUILT_IN = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
+}
+"""[channels, height, width]."""
 
 
 class Validation(Section):

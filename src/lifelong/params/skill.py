@@ -142,7 +142,11 @@ class Skill(Section):
             if sequence is not None and sequence.table is not None:
                 beside, written = Path(sequence.table).parent, _table(sequence.table)
                 for task in self.tasks(name):
-                    result[task.dataset] = {"path": str(beside / written[task.name]), "image_size": sequence.image_size}
+                    folder = {"path": str(beside / written[task.name]), "image_size": sequence.image_size}
+                    if result.setdefault(task.dataset, folder) != folder:
+                        raise UserError(
+                            f"sequences.{name}: another table's folder is called {task.dataset!r} too; rename it"
+                        )
         return result
 
 

@@ -152,16 +152,19 @@ class Fit:
         return self.curve
 
     def _refuse_single_image(self) -> None:
-        """Batch normalisation cannot train on one value a channel; said before the first epoch and not at its end."""
+        """Batch normalisation cannot train on one value a channel; said before the first epoch and not at its end.
+
+        An `update` may part its batches, so that any may have one image.
+        """
         size = self.budget.batch_size
-        if size > 1 and len(self.train) % size != 1:
+        if self.update is None and size > 1 and len(self.train) % size != 1:
             return
         train_unfrozen(self.network, self.trainable)
         single = find_single_value(self.network, self.train.batch(torch.arange(1))[0])
         if single is not None:
             raise UserError(
-                f"{self.name}: {len(self.train)} images in batches of training.batch_size = {size} leave one alone, and "
-                f"batch normalisation {single!r} sees one pixel of it; take another batch_size"
+                f"{self.name}: {len(self.train)} images in batches of training.batch_size = {size} may leave one alone, and "
+                f"batch normalisation {single!r} sees one pixel of it; take another batch_size, or a network less deep"
             )
 
     def _epoch(self, epoch: int, rate: float, parameters: list[Tensor], optimiser: Optimiser) -> Tensor:

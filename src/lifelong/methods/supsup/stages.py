@@ -21,6 +21,7 @@ from lifelong.networks.base import Network
 from lifelong.networks.create import Setup
 from lifelong.networks.layers import product
 from lifelong.params.networks import MlpNetwork, PretrainedNetwork
+from lifelong.runtime.errors import UserError
 from lifelong.runtime.randomness import draw_on_processor, generator
 from lifelong.training.job import Job, State
 
@@ -86,6 +87,8 @@ def random_network(setup: Setup, options: SupSupOptions, task: int) -> Supermask
         scores.uniform_(-bound, bound, generator=generator(setup.seed, "scores", task, number))
         scores = scores.to(signs.device)
         size = math.sqrt(2 / (fan_in * options.kept))
+        if not round(options.kept * fan_in * fan_out):
+            raise UserError(f"options.kept: {options.kept} of {fan_in}x{fan_out} weights keeps none of a layer; take more")
         layers.append(MaskedLinear((2.0 * signs - 1) * size, scores, options.kept))
     return Supermasked(layers)
 
