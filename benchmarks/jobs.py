@@ -30,11 +30,8 @@ from common import (
     use_one_thread,
 )
 
-from lifelong.data import catalog, sequences
 from lifelong.params import load
 from lifelong.params.files import Written
-from lifelong.runtime import paths
-from lifelong.runtime.places import RAW, search_directories
 from lifelong.runtime.supervision import UNDER_SNAKEMAKE
 
 ROUNDS = 6
@@ -86,11 +83,9 @@ class Folder:
         (self.path / "params.yaml").write_text(yaml.safe_dump(values))
 
     def prepare(self, sequence: str) -> None:
-        wanted = load(PARAMS).sequence(sequence)
-        (dataset,) = wanted.datasets
-        images = self.path / paths.images(dataset)
-        catalog.prepare(dataset, None, images, self.path / RAW, search_directories())
-        sequences.build(wanted, {dataset: images}, self.path / paths.tasks(sequence))
+        (dataset,) = load(PARAMS).sequence(sequence).datasets
+        for job in (["images", dataset], ["tasks", sequence]):
+            subprocess.run([sys.executable, "-m", "lifelong", *job], cwd=self.path, check=True)
 
     def reports(self, code: str, *arguments: str) -> list[tuple[float, float]]:
         """Seconds from the process's start to each of its reports, and its peak memory by then in MiB."""

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose report and results are complete."""
     project = Project(tmp_path_factory.mktemp("finished"))
-    project.snakemake("reports/digits/comparison.md")
+    project.snakemake("reports/digits/comparison.md", TARGET)
     return project
 
 

@@ -185,6 +185,7 @@ class Freshness:
             return (
                 collective is not None
                 and int(names.get("seed", 0)) < collective.seeds
+                and int(names.get("agents", collective.agents[0])) in collective.agents
                 and names.get("head", next(iter(collective.heads))) in collective.heads
                 and names.get("variant", next(iter(collective.variants))) in collective.variants
             )
