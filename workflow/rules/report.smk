@@ -2,6 +2,7 @@
 
 
 rule summarise:
+    localrule: True
     input:
         PARAMS,
         summary_inputs,
@@ -26,6 +27,7 @@ for kind, made in REPORT_KINDS.items():
     rule:
         name:
             f"measure_{kind.replace('-', '_')}"
+        localrule: True
         input:
             PARAMS,
             lambda w: report_evidence(w.report),
@@ -50,6 +52,7 @@ for section in SETTINGS.sections():
     rule:
         name:
             f"collect_{section.replace('-', '_')}"
+        localrule: True
         input:
             PARAMS,
             section_evidence(section),
@@ -73,6 +76,7 @@ for kind, made in REPORT_KINDS.items():
     rule:
         name:
             f"report_{kind.replace('-', '_')}"
+        localrule: True
         input:
             PARAMS,
             report_inputs,
@@ -98,6 +102,7 @@ for kind, made in REPORT_KINDS.items():
 
 
 rule track:
+    localrule: True
     input:
         PARAMS,
         lambda w: paths.summary(w.experiment),
@@ -122,5 +127,6 @@ for section in SETTINGS.sections():
 
     rule:
         name: section
+        localrule: True
         input:
             report_targets(section),

@@ -193,6 +193,7 @@ rule skill_reuse:
 
 
 rule skill_track:
+    localrule: True
     input:
         PARAMS,
         lambda w: collective_evidence(w.collective),
