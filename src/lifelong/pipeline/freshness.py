@@ -23,7 +23,7 @@ from lifelong.pipeline.stages import job_fingerprint
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import file_digest, read_record
 from lifelong.runtime.errors import UserError
-from lifelong.runtime.provenance import find_difference
+from lifelong.runtime.provenance import find_difference, look_at
 
 STALE = 978_307_200.0
 """Time given to what is stale: the year 2001, before any input."""
@@ -140,6 +140,9 @@ class Freshness:
         for name, digest in plain.items():
             if (file := Path(name)).exists() and self._digest(file) != digest:
                 return f"was made with another {name}"
+        for name, look in record["made"].get("outside", {}).items():
+            if (data := Path(name)).exists() and look_at(data) != look:
+                return f"was made from {name} before that changed"
         for source, content in record["made"].get("from", {}).items():
             where = Path(source)
             if not where.exists():
