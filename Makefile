@@ -7,8 +7,9 @@ READY := .venv/ready
 .PHONY: demo test lint format lock mlflow pull
 
 demo: $(READY)
-	@snakemake --quiet rules reason host -- demo
-	@lifelong show digits/comparison
+	@snakemake --quiet rules reason host --config reports=results/reports -- demo
+	@LIFELONG_REPORTS=results/reports lifelong show digits/comparison
+	@LIFELONG_REPORTS=results/reports lifelong verify digits skill-demo --against reports
 
 test: $(READY)
 	@pytest -n 2 --dist worksteal

@@ -12,7 +12,7 @@ from lifelong.params import Settings
 from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import missing_file
-from lifelong.runtime.errors import UserError
+from lifelong.runtime.errors import UserError, did_you_mean
 from lifelong.runtime.places import RAW, search_directories
 
 
@@ -43,6 +43,27 @@ def show(settings: Settings, report: str) -> None:
     click.echo(f"Report   {text} (how the numbers were made; .csv and .json beside it)")
     click.echo(f"Models   {paths.RESULTS}/<experiment>/seed-<s>/task-<t>/")
     click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
+
+
+@click.command()
+@click.argument("sections", nargs=-1, required=True)
+@click.option("--against", default="HEAD", show_default=True, help="A revision of git, or a folder of reports.")
+@click.option("--rows", type=click.Path(path_type=Path), help="A CSV to write with every number and its verdict.")
+@click.pass_obj
+def verify(settings: Settings, sections: tuple[str, ...], against: str, rows: Path | None) -> None:
+    """Hold results made anew against the kept ones: same, same to rounding, within seed noise, or different."""
+    from lifelong.reports.verify import verify_section
+
+    if rows is not None and len(sections) > 1:
+        raise UserError(f"--rows: found {len(sections)} sections; expected one")
+    verdicts = []
+    for section in sections:
+        if section not in settings.sections():
+            raise UserError(f"section {section!r} is unknown; {did_you_mean(section, settings.sections())}")
+        text, reproduced = verify_section(section, against, rows)
+        click.echo(text)
+        verdicts.append(reproduced)
+    sys.exit(0 if all(verdicts) else 1)
 
 
 @click.command()
@@ -81,4 +102,4 @@ def predict(settings: Settings, images: tuple[Path, ...], collective: str, varia
         click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
 
 
-PEOPLE = (check, show, predict, ui)
+PEOPLE = (check, show, verify, predict, ui)

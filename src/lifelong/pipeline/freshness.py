@@ -206,7 +206,7 @@ class Freshness:
 
 
 def is_receipt(path: Path) -> bool:
-    return path.is_relative_to(paths.receipt("", "").parent)
+    return path.is_relative_to(paths.RECEIPTS)
 
 
 def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
@@ -246,7 +246,7 @@ def _rank(path: Path, settings: Settings) -> int:
     """Receipts come last, in the order in which their jobs read one another's plain files; pages read other reports."""
     if not is_receipt(path):
         return 0
-    kind, *name = path.relative_to(paths.receipt("", "").parent).with_suffix("").parts
+    kind, *name = path.relative_to(paths.RECEIPTS).with_suffix("").parts
     page = kind == "report" and "section" in settings.report("/".join(name)).kind.needs
     return 1 + WITH_RECEIPT.index(kind) + page
 
@@ -298,7 +298,8 @@ def _with_sources_first(path: Path, freshness: Freshness, known: Mapping[Path, f
 
 def _results() -> Iterator[Path]:
     """Every file that may be a result of the pipeline."""
-    for root in (Path("data"), paths.RESULTS, paths.LOGS):
+    aside = [] if paths.RECEIPTS.is_relative_to(paths.RESULTS) else [paths.RECEIPTS]
+    for root in (Path("data"), paths.RESULTS, paths.LOGS, *aside):
         for folder, folders, names in os.walk(root):
             folders[:] = sorted(one for one in folders if one not in (paths.CHECKPOINTS.name, "raw"))
             for name in sorted(names):

@@ -56,7 +56,16 @@ def read_provenance(section: str) -> dict[str, Made]:
     Raises:
         UserError: provenance.json is damaged.
     """
-    path = paths.section(section, "provenance.json")
+    return read_made(paths.section(section, "provenance.json").parent)
+
+
+def read_made(folder: Path) -> dict[str, Made]:
+    """What the provenance.json of a section's folder says; nothing where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = folder / "provenance.json"
     if not path.exists():
         return {}
     try:
@@ -64,7 +73,7 @@ def read_provenance(section: str) -> dict[str, Made]:
     except (ValidationError, AttributeError) as error:
         raise UserError(
             f"{path}: found {str(error).splitlines()[0]}; expected an object a name; `git checkout -- {path}` brings back "
-            f"what is kept; deleted, `snakemake {section}` makes it anew"
+            f"what is kept; deleted, `snakemake {folder.name}` makes it anew"
         ) from None
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from lifelong.reports.claims import count_outcomes, find_findings, read_papers
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import OUTCOMES, Outcome
+from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 
 NAMES = {"anpyc": "ANPyC", "ari": "ARI", "skill": "SKILL", "split2meta": "Split2MetaFusion"}
@@ -34,4 +34,4 @@ def write_scoreboard(sections: Sequence[Results]) -> None:
         total = sum((count_outcomes(place, findings) for place in places), Counter[Outcome]())
         body.append([f"[{NAMES[paper]}]({paper}/README.md)", *(str(total[word]) for word in OUTCOMES)])
     scores = table(["Paper", *(word.capitalize() for word in OUTCOMES)], body)
-    write_text(Path("reports/README.md"), TEXT.format(scores=scores))
+    write_text(paths.REPORTS / "README.md", TEXT.format(scores=scores))
