@@ -30,7 +30,7 @@ mlflow: $(READY)
 
 # Models and data of a reproduction from the DVC remote; afterwards snakemake has nothing to do.
 pull: $(READY)
-	dvc pull
+	dvc pull train-digits data-digits
 	snakemake --quiet rules reason host -- digits
 
 lock: $(READY)

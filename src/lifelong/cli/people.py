@@ -67,6 +67,15 @@ def verify(settings: Settings, sections: tuple[str, ...], against: str, rows: Pa
 
 
 @click.command()
+@click.pass_obj
+def dvc(settings: Settings) -> None:
+    """Print dvc.yaml as params.yaml asks for it; `lifelong dvc > dvc.yaml` after experiments or reports change."""
+    from lifelong.pipeline.dvc_stages import describe_stages
+
+    click.echo(describe_stages(settings), nl=False)
+
+
+@click.command()
 @click.option("--port", type=int, default=5000, show_default=True)
 @click.pass_obj
 def ui(settings: Settings, port: int) -> None:
@@ -102,4 +111,4 @@ def predict(settings: Settings, images: tuple[Path, ...], collective: str, varia
         click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
 
 
-PEOPLE = (check, show, verify, predict, ui)
+PEOPLE = (check, show, verify, predict, dvc, ui)
