@@ -55,7 +55,7 @@ def written(acc: Mapping[str, Sequence[float | None]], found: Settings) -> list[
 def test_seeds_are_compared_with_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (line,) = written(ACC, made(report={"options": {"metrics": ["acc", "bwt"]}}))
-    assert (line["row"], line["metric"], line["n"]) == ("Part, task_oracle", "acc_difference", "3")
+    assert (line["row"], line["metric"], line["n"]) == ("Part, task told", "acc_difference", "3")
     assert float(line["mean"]) == pytest.approx(15)
     assert float(line["deviation"]) == pytest.approx(5)
     low, high = stats.ttest_1samp([20, 10, 15], 0).confidence_interval(0.95)
@@ -122,6 +122,6 @@ def test_every_label_and_protocol_has_a_bar(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(paired.style, "bars", lambda axes, groups, series: drawn.append((groups, series)))
     written(ACC, made())
     ((groups, series),) = drawn
-    assert (groups, [name for name, _ in series]) == (["Part"], ["task_oracle"])
+    assert (groups, [name for name, _ in series]) == (["Part"], ["task told"])
     (cell,) = itertools.chain.from_iterable(cells for _, cells in series)
     assert cell.deviation == pytest.approx(margin(Cell("", "acc_difference", 15.0, 5.0, 3)))

@@ -309,7 +309,7 @@ def test_side_by_side_and_counts(numbers: page.Numbers) -> None:
         ("{{ verdict('curves', 'ANPyC', 'accuracy') }}", "has no printed value"),
         ("{{ printed('curves', 'ANPyC', 'accuracy') }}", "printed: row 'ANPyC'.*has no printed value"),
         ("{{ fits('curves', 'ANPyC', 'accuracy') }}", "fits: row 'ANPyC'.*has no printed value"),
-        ("{{ tally('table', 'ANPyC') }}", "has no cell of row 'ANPyC, task_oracle', metric 'acc_difference'"),
+        ("{{ tally('table', 'ANPyC') }}", "has no cell of row 'ANPyC, task told', metric 'acc_difference'"),
         ("{{ image('table') }}", "'table' is a comparison, which has no figure"),
         ("{{ cels('x') }}", "'cels' is undefined"),
         ("{{ cell('x') }}", "line 1: .*missing"),

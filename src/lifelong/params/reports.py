@@ -150,7 +150,7 @@ class ReportKind:
 _FIGURE = ("csv", "json", "png")
 
 REPORT_KINDS: dict[str, ReportKind] = {
-    "comparison": ReportKind("lifelong.reports.tables", ("scores",), ("csv", "json"), ComparisonOptions),
+    "comparison": ReportKind("lifelong.reports.tables", ("scores",), _FIGURE, ComparisonOptions),
     "skill-reuse": ReportKind(
         "lifelong.reports.reuse", (), _FIGURE, CollectiveOptions, "none", measures=True, evidence=True
     ),

@@ -44,10 +44,12 @@ def draw(settings: Settings, name: str | None) -> None:
 
 def write(settings: Settings, report: Report, results: Results) -> None:
     """Write a report's files; a page that stays as published says so."""
-    made = results.made.get(report.name)
+    module, made = importlib.import_module(report.kind.module), results.made.get(report.name)
     if made is None or not made.published:
-        importlib.import_module(report.kind.module).write(settings, report, results)
+        module.write(settings, report, results)
         return
+    if hasattr(module, "draw"):  # its CSV holds all that the picture shows
+        module.draw(report, results)
     page = paths.report(report.name, "md")
     text = page.read_text()
     if PUBLISHED not in text:
@@ -55,6 +57,6 @@ def write(settings: Settings, report: Report, results: Results) -> None:
 
 
 PUBLISHED = (
-    "**Imported**: this page and its picture are as published, by older code: what they were drawn from was not kept. "
+    "**Imported**: this page and its numbers are as published, by older code: what they were computed from was not kept. "
     "Running the section again replaces them."
 )

@@ -114,7 +114,7 @@ class Numbers:
         return f"{_shown_cell(cell)}{interval(cell)}, {decided(cell)}"
 
     def tally(self, report: str, label: str, metric: str = "acc_difference") -> str:
-        """`more under chunk(5) and chunk(20); undecided under task_oracle`."""
+        """`more under chunks of 5 and chunks of 20; undecided under task told`."""
         result: dict[str, list[str]] = {}
         for line in self._lines(report):
             start, _, protocol = line["row"].rpartition(", ")
@@ -122,7 +122,7 @@ class Numbers:
                 word = decided(self._difference(report, label, protocol, metric))
                 result.setdefault(word, []).append(protocol)
         if not result:
-            self._line(report, f"{label}, task_oracle", metric, PROTOCOL, None)
+            self._line(report, f"{label}, task told", metric, PROTOCOL, None)
         if len(result) == 1:
             return f"{next(iter(result))} under every protocol"
         words = ("more", "less", "undecided", "not judged")

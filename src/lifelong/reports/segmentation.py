@@ -12,6 +12,7 @@ from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.reports.cells import of, write_cells
 from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import DEVIATION, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results, quantity_cells
@@ -45,12 +46,12 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     cells = quantity_cells(results.quantities(report))
     write_cells(paths.report(report.name, "csv"), cells)
     labels = list(report.single())
-    with style.panels(paths.report(report.name, "png"), 1) as (axes,):
-        for number, label in enumerate(labels):
-            style.line(axes, of(cells, label, "iou_seen"), number, label)
-        axes.set_xlabel("Steps learnt")
+    setting = describe_setting(report, results, DEVIATION)
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=5.5) as (axes,):
+        for label, look in style.looks(labels).items():
+            style.line(axes, of(cells, label, "iou_seen"), look, label)
         axes.set_ylabel(QUANTITIES["iou_seen"].axis)
-        axes.legend()
+        style.count_tasks(axes, "Steps learnt")
     at = {(c.row, c.metric, c.x): format_value(c.metric, c.mean, c.deviation, c.n) for c in cells}
     header = ["Learner", *(QUANTITIES[metric].label for metric in MEANS)]
     body = [[label, *(at.get((label, metric, None), "-") for metric in MEANS)] for label in labels]
