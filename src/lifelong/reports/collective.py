@@ -21,6 +21,7 @@ from lifelong.reports.claims import Finding, describe, find_findings
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import VERDICTS, findings_table
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
@@ -89,7 +90,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         _speed_up(measured),
         f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def draw(report: Report, results: Results) -> None:

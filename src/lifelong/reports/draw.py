@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 
 from lifelong.params import Report, Settings
+from lifelong.reports.layout import write_page
 from lifelong.reports.results import Results
 from lifelong.reports.scoreboard import write_scoreboard
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 
@@ -53,7 +53,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     page = paths.report(report.name, "md")
     text = page.read_text()
     if PUBLISHED not in text:
-        write_text(page, f"{text.rstrip()}\n\n{PUBLISHED}\n")
+        write_page(report, results, f"{text.rstrip()}\n\n{PUBLISHED}\n")
 
 
 PUBLISHED = (

@@ -15,6 +15,7 @@ from lifelong.params.skill_reuse import Reuse
 from lifelong.reports.cells import Cell, read_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
@@ -63,7 +64,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         f"## How these were made\n\n{NOTES.format(epochs=requested.epochs, rate=requested.learning_rate)}\n"
         f"Seeds: {collective.seeds}. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
     write_text(paths.report(report.name, "csv"), _csv(curves))
     pairs = {kind: [_last(one["pairs"], kind) for one in result] for kind in curves}
     rules = result[0]["names"]["accuracy"]

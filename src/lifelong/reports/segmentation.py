@@ -13,11 +13,12 @@ from lifelong.params import Report, Settings
 from lifelong.reports.cells import of, write_cells
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import DEVIATION, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_text
+from lifelong.runtime.artifacts import read_result
 
 NOTES = """\
 Percent on the test images after the last step, mean ± sample deviation over the seeds; void pixels are left out. IoU of a
@@ -60,7 +61,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     image = f"![{report.title}]({report.name.rpartition('/')[2]}.png)"
     parts = [f"# {report.title}\n", f"{image}\n", table(header, body), table(["Class", *labels], by_class)]
     parts += [NOTES, results.made_by(report)]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def means(confusion: np.ndarray, first: int) -> dict[str, float | None]:

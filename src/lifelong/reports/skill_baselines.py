@@ -18,6 +18,7 @@ from lifelong.reports.claims import describe, find_findings
 from lifelong.reports.collective import claims
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
@@ -95,7 +96,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         *_choices(results, learners),
         f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def _printed() -> dict[str, float]:

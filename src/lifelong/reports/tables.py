@@ -11,6 +11,7 @@ from lifelong.reports.claims import find_findings
 from lifelong.reports.figures import comparison
 from lifelong.reports.figures.publish import VERDICTS as CLAIM_NOTES
 from lifelong.reports.figures.publish import findings_table
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.observations import sample
 from lifelong.reports.provenance import Made
@@ -18,7 +19,7 @@ from lifelong.reports.quantities import METRICS, PROTOCOLS, format_value
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Printed, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_text
+from lifelong.runtime.artifacts import write_json
 
 NOTES = """\
 Values are percent on the test split: mean ± sample deviation over the seeds. Task-incremental: the task is told at test.
@@ -51,7 +52,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     cells = _cells(report, results)
     write_csv(paths.report(report.name, "csv"), COLUMNS, cells, ".4f")
     write_json(paths.report(report.name, "json"), _metrics(report, cells))
-    write_text(paths.report(report.name, "md"), _markdown(report, results, cells))
+    write_page(report, results, _markdown(report, results, cells))
     comparison.draw(report, results, _printed(report))
 
 

@@ -13,10 +13,11 @@ from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_tensors, write_text
+from lifelong.runtime.artifacts import write_tensors
 
 KINDS = ("images", "attention", "mask")
 EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -69,7 +70,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         body += [["Printed", part, *(f"{value:.2f}" for value in values)] for part, values in PRINTED.items()]
     header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]
     text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def _draw(report: Report, results: Results, count: int, arrays: dict[str, np.ndarray]) -> None:

@@ -16,10 +16,10 @@ from lifelong.pipeline.states import read_curve
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 MIXING = "random models, mixed"
 MODELS, PARAMETERS, ROUNDS = 6, 1000, 5
@@ -72,7 +72,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     header = ["Run", "Task", "First epoch", "Last epoch", "Last / first", "Of it, beyond the learning rate's fall", "Seeds"]
     argument = _argument([one for one in measured if one.row == MIXING])
     text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}\n{argument}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def _draw(report: Report, results: Results, curves: dict[str, list[list[float]]]) -> None:

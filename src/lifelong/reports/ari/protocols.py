@@ -10,12 +10,13 @@ from lifelong.reports.ari.words import ANSWERS, NOTES, OTHERS, PROTOCOLS
 from lifelong.reports.cells import Cell, write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import DEVIATION, describe_diverged, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Printed, Sample, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_text
+from lifelong.runtime.artifacts import write_json
 
 METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
 
@@ -32,7 +33,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     for cell in cells:
         values.setdefault(cell["row"], {}).setdefault(cell["protocol"], {})[cell["metric"]] = round(cell["mean"], 4)
     write_json(paths.report(report.name, "json"), values)
-    write_text(paths.report(report.name, "md"), _markdown(report, results, cells))
+    write_page(report, results, _markdown(report, results, cells))
     _draw(report, results, cells)
 
 

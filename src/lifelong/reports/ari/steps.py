@@ -12,12 +12,12 @@ from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS, SHOWN
 from lifelong.reports.cells import Cell, cell_over_seeds, write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import DEVIATION, describe_diverged, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Printed, printed_table
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 COLUMNS = ["row", "protocol", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
 
@@ -54,7 +54,9 @@ def write(settings: Settings, report: Report, results: Results) -> None:
             for label, look in looks.items():
                 if found := curves.get((label, title)):
                     style.line(axes, found, look, label)
-                if known := {t: printed[label, f"after-{t}"].mean for t in range(1, 99) if (label, f"after-{t}") in printed}:
+                if known := {
+                    float(t): printed[label, f"after-{t}"].mean for t in range(1, 99) if (label, f"after-{t}") in printed
+                }:
                     style.printed_line(axes, known, look, label)
             axes.set(title=title.capitalize(), ylabel=QUANTITIES["accuracy"].axis)
             style.count_tasks(axes)
@@ -73,7 +75,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     parts.append(f"## How these were made\n\n{NOTES}\n{OWN_NOTES}{lost}{results.made_by(report)}")
     body = [[label, name] for label, name in report.single().items()]
     parts.append(table(["Row", "Experiment in params.yaml"], body))
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def left(curves: np.ndarray) -> np.ndarray:

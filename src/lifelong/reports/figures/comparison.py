@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lifelong.params import Report
@@ -51,11 +53,9 @@ def draw(report: Report, results: Results, printed: dict[tuple[str, str], Printe
             if len(known) == 2 and bwt is not None:
                 axes.plot(*known, looks[label].marker, color=looks[label].colour, markerfacecolor="white")
         axes.set(title="Kept and learnt", xlabel="BWT (points)", ylabel=QUANTITIES["acc"].axis)
-        shown = [
-            (axes, style.heat(axes, matrix, label)) for axes, (label, matrix) in zip(panels, matrices.items(), strict=True)
-        ]
+        shown = [style.heat(axes, matrix, label) for axes, (label, matrix) in zip(panels, matrices.items(), strict=True)]
         if shown:
-            bar = shown[0][0].get_figure().colorbar(shown[0][1], ax=several, shrink=0.6, aspect=40)
+            bar = several[0].figure.colorbar(shown[0], ax=several, shrink=0.6, aspect=40)
             bar.set_label(QUANTITIES["final"].axis)
 
 
@@ -69,5 +69,5 @@ def _place(axes: style.Axes, bwt: Cell | None, acc: Cell | None, look: style.Loo
     if bwt is None:
         axes.axhline(acc.mean, color=look.colour, linestyle=look.dash, linewidth=1, label=label)
         return
-    how = {"fmt": look.marker, "color": look.colour, "elinewidth": 0.9, "label": label}
+    how: dict[str, Any] = {"fmt": look.marker, "color": look.colour, "elinewidth": 0.9, "label": label}
     axes.errorbar(bwt.mean, acc.mean, xerr=bwt.deviation, yerr=acc.deviation, **how)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from lifelong.params import Report
 from lifelong.reports.cells import Cell, write_cells
 from lifelong.reports.claims import Finding, describe, find_findings
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_text
+from lifelong.runtime.artifacts import write_json
 
 VERDICTS = """\
 Claims are the paper's, in our words. Each is tested two-sided on the differences of the same seeds (Student's t; where only
@@ -48,7 +49,7 @@ def publish(
     if report.experiments:
         body = [[label, ", ".join(names)] for label, names in report.experiments.items()]
         parts.append(table(["Label", "Experiments in params.yaml"], body))
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def findings_table(findings: Sequence[Finding]) -> str:

@@ -244,16 +244,16 @@ def _label_lines(axes: Axes) -> None:
     order = sorted(range(len(named)), key=lambda number: (ends[number], -number))
     places = [ends[number] for number in order]
     for _ in range(200):  # neighbours that are too close push one another away
-        for low, up in zip(range(len(places) - 1), range(1, len(places)), strict=True):
-            missing = gap - (places[up] - places[low])
+        for low in range(len(places) - 1):
+            missing = gap - (places[low + 1] - places[low])
             if missing > 0:
-                places[low], places[up] = places[low] - missing / 2, places[up] + missing / 2
-    for number, place in zip(order, places, strict=True):
+                places[low], places[low + 1] = places[low] - missing / 2, places[low + 1] + missing / 2
+    for number, up in zip(order, places, strict=True):
         one = named[number]
         axes.annotate(
             str(one.get_label()),
             xy=(1, ends[number]),
-            xytext=(1.06, place),
+            xytext=(1.06, up),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",

@@ -10,10 +10,11 @@ from lifelong.pipeline.graph import final_state, stages_of
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_tensors, write_tensors, write_text
+from lifelong.runtime.artifacts import read_tensors, write_tensors
 from lifelong.runtime.errors import UserError
 
 COLUMNS = 20
@@ -56,7 +57,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         f"model that had just learnt it; classes in turn.\n\n"
         f"{table(['Experiment', 'Task', 'Dreams', 'KiB with logits'], body)}\n{results.made_by(report)}"
     )
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def _draw(report: Report, results: Results, sheets: dict[str, np.ndarray]) -> None:

@@ -24,11 +24,11 @@ from lifelong.pipeline.states import read_state
 from lifelong.reports.cells import Cell, cell_over_seeds, write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import format_value
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 NOTES = """\
 Mean cross-entropy on the validation images, each task under its own head; mean ± sample deviation over seeds. Linear:
@@ -91,7 +91,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     header = ["Method", "Gap of earlier tasks", "Gap of the new task", "Seeds"]
     image = f"![losses along alpha]({report.name.rpartition('/')[2]}.png)"
     text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def on_meta_path(slow: Tensor, fast: Tensor, share: Tensor, mean: float, alpha: float) -> Tensor:
@@ -172,6 +172,6 @@ def _draw(report: Report, results: Results, rows: list[dict[str, Any]]) -> None:
                 shared = sorted(alpha for alpha, values in at.items() if len(values) == seeds)
                 if shared:
                     means = [float(np.mean(at[alpha])) for alpha in shared]
-                    how = {"color": looks[label].colour, "marker": looks[label].marker, "linestyle": dash}
+                    how: dict[str, Any] = {"color": looks[label].colour, "marker": looks[label].marker, "linestyle": dash}
                     axes.plot(shared, means, label=f"{label}, {path}", **how)
         axes.set(xlabel="Share of the slow model (0: fast, 1: slow)", ylabel="Loss on earlier tasks + new one", yscale="log")

@@ -28,10 +28,10 @@ from lifelong.pipeline.states import read_state
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 NOTES = """\
 The last task t of the first seed. Mean cross-entropy on validation images of t - 1 and t, each under its own head, of
@@ -79,7 +79,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     header = ["Experiment", "Model", "Place", "Off the plane", "Loss on task t - 1", "Loss on task t"]
     image = f"![loss landscape]({report.name.rpartition('/')[2]}.png)"
     text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def scale_filters(difference: Weights, reference: Weights) -> Tensor:

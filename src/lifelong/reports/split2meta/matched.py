@@ -15,11 +15,11 @@ from lifelong.params.split2meta_reports import MatchedOptions, MatchedPart
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import TOLD, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Sample, describe_sign
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 NOTES = """\
@@ -50,7 +50,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     parts.append(table(["Label", "Experiment in params.yaml"], [[a, b] for a, b in report.single().items()]))
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines + of_seeds, ".4f")
     _draw(report, results, points)
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 COLUMNS = ["part", "curve", "row", "seed", "metric", "mean", "deviation", "n", "x", "verdict"]
@@ -155,5 +155,5 @@ def _draw(report: Report, results: Results, points: dict[str, dict[int, Point]])
                 mean, deviation = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0 * values.mean(1)
                 look, dash = looks[curve], "-" if len(labels) > 1 else "none"
                 how: dict[str, Any] = {"fmt": look.marker, "color": look.colour, "linestyle": dash, "elinewidth": 0.9}
-                axes.errorbar(*mean.T, yerr=deviation[:, 1], xerr=deviation[:, 0], label=curve, **how)
+                axes.errorbar(mean[:, 0], mean[:, 1], yerr=deviation[:, 1], xerr=deviation[:, 0], label=curve, **how)
             axes.set(title=title, xlabel="BWT (points)", ylabel="ACC (%)")
