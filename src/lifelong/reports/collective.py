@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from lifelong.params.skill import Collective
 from lifelong.pipeline.graph import biased_heads
 from lifelong.reports import head2toe
 from lifelong.reports.cells import Cell, read_csv
-from lifelong.reports.claims import Finding, describe, find_findings
+from lifelong.reports.claims import describe, find_findings
 from lifelong.reports.figures import style
-from lifelong.reports.figures.publish import VERDICTS, findings_table
 from lifelong.reports.figures.setting import describe_setting
 from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
@@ -80,7 +78,6 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         _accuracies(collective, rows),
         f"![curves]({paths.report(report.name, 'png').name})\n",
         *_trend(curves),
-        *claims(findings),
         "## What is shared\n",
         *_shared(measured, collective),
         "## Each task\n",
@@ -148,14 +145,6 @@ def _accuracies(collective: Collective, rows: list[dict[str, Any]]) -> str:
 
 def _shown(row: dict[str, Any]) -> str:
     return f"{row['mean']:.2f}" + ("" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.2f}")
-
-
-def claims(findings: Sequence[Finding]) -> list[str]:
-    """What the paper has ahead of what, of rows that the collective has."""
-    if not findings:
-        return []
-    text = "The printed numbers are of 102 other tasks, 5,033 classes and another backbone: only orderings can be checked.\n"
-    return ["## Claims of the paper\n", findings_table(findings), f"{VERDICTS} {text}"]
 
 
 def _trend(curves: dict[str, Any]) -> list[str]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from lifelong.params import Report
-from lifelong.reports.claims import Finding, find_findings
+from lifelong.reports.claims import Finding, describe, find_findings
 from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.markdown import table
 from lifelong.reports.quantities import format_value
 from lifelong.reports.results import TOLD, Results
 from lifelong.reports.verdicts import OUTCOMES
@@ -21,7 +23,11 @@ from lifelong.runtime.artifacts import write_text
 WORDS = 900
 """That a page may show unfolded."""
 
-CLAIMS = "Claims of the paper"
+VERDICTS = """\
+Claims are the paper's, in our words. Each is tested two-sided on the differences of the same seeds (Student's t; where only
+means are kept, Welch's t on these; spreads by the F test), and p is corrected over all claims of the section (Holm).
+*Supported*, *contradicted*: p < .05; *undecided*: the data do not tell; fewer than three seeds are shown, not judged. The
+interval is that of the contrast alone; of a claim about several places the one that speaks least for it is shown."""
 
 _GLOSSARY = {
     "learning-tasks-one-after-the-other": ("task-incremental", "class-incremental", "image by image", "chunks of"),
@@ -39,10 +45,11 @@ def write_page(report: Report, results: Results, text: str) -> None:
 
 def lay_out(report: Report, results: Results, text: str) -> str:
     """The page in its order, all that is too much folded."""
-    sections = _sections(text)
-    picture = "".join(re.findall(r"^!\[.*?\]\(.*?\)\n", text, re.MULTILINE)[:1])
-    parts = [f"# {report.title}\n", three_sentences(report, results), picture]
-    ordered = sorted(sections, key=lambda section: (section[0] != CLAIMS, section[0].startswith("How these")))
+    findings = [one for one in find_findings(results) if one.report == report.name]
+    image = f"![{report.title}]({paths.report(report.name, 'png').name})\n" if "png" in report.kind.writes else ""
+    parts = [f"# {report.title}\n", three_sentences(report, results, findings), image]
+    claims = [("Claims of the paper", f"{findings_table(findings)}\n{VERDICTS}")] if findings else []
+    ordered = sorted([*claims, *_sections(text)], key=lambda section: section[0].startswith("How these"))
     left = WORDS - sum(map(count_words, parts)) - 20
     for title, body in ordered:
         words = count_words(title) + count_words(body)
@@ -78,24 +85,30 @@ def link_terms(text: str) -> str:
     return "\n".join(lines)
 
 
-def three_sentences(report: Report, results: Results) -> str:
-    findings = [one for one in find_findings(results) if one.report == report.name]
+def findings_table(findings: Sequence[Finding]) -> str:
+    """Each claim with our numbers, the difference with its interval, and the verdict."""
+    told = [describe(one) for one in findings]
+    keys = ("statement", "ours", "tested", "verdict")
+    return table(["Claim", "Ours", "Difference [95 %]", "Verdict"], [[one[key] for key in keys] for one in told])
+
+
+def three_sentences(report: Report, results: Results, findings: Sequence[Finding]) -> str:
     return (
         f"**Question.** {report.kind.question}\n\n**Answer.** {_answer(report, results, findings)}\n\n"
         f"**How sure.** {_sureness(report, results, findings)}\n"
     )
 
 
-def _answer(report: Report, results: Results, findings: list[Finding]) -> str:
+def _answer(report: Report, results: Results, findings: Sequence[Finding]) -> str:
     told = []
     if findings:
         counted = Counter(one.verdict.outcome for one in findings)
-        told = [f"of the paper's claims {join_words([f'{counted[word]} {word}' for word in OUTCOMES if counted[word]])}"]
+        words = [f"{counted[word]} {word}" for word in OUTCOMES if counted[word]]
+        told = [f"of the paper's claims tested here, {join_words(words)}"]
     if report.experiments and report.kind.experiments == "one" and len(report.experiments) > 1:
         protocol = "class_incremental" if report.kind_name.startswith("ari-") else TOLD
-        spreads = {
-            label: results.spread(name, "acc", protocol) for label, name in report.single().items() if name in results.made
-        }
+        single = {label: name for label, name in report.single().items() if name in results.made}
+        spreads = {label: results.spread(name, "acc", protocol) for label, name in single.items()}
         known = {label: one for label, one in spreads.items() if one["mean"] is not None}
         if len(known) > 1:
             ends = [pick(known, key=lambda label: known[label]["mean"]) for pick in (max, min)]
@@ -106,7 +119,7 @@ def _answer(report: Report, results: Results, findings: list[Finding]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _sureness(report: Report, results: Results, findings: list[Finding]) -> str:
+def _sureness(report: Report, results: Results, findings: Sequence[Finding]) -> str:
     tiers = dict.fromkeys(one.tier for one in findings if one.tier)
     made = [results.made[name] for name in (report.name, *report.all_experiments()) if name in results.made]
     told = [describe_setting(report, results), *(f"a tier of the paper's: {tier}" for tier in tiers)]
@@ -124,7 +137,7 @@ def join_words(words: list[str]) -> str:
 def _sections(text: str) -> list[tuple[str, str]]:
     """Title and body of each section; what stands before the first is the results."""
     rest = re.sub(r"^# .*\n", "", text, count=1)
-    rest = re.sub(r"^!\[.*?\]\(.*?\)\n", "", rest, flags=re.MULTILINE)
+    rest = re.sub(r"^!\[.*?\]\(.*?\)\n\n?", "", rest, flags=re.MULTILINE)
     first, *others = re.split(r"^## ", rest, flags=re.MULTILINE)
     result = [("Results", first.strip())] if first.strip() else []
     for other in others:

@@ -15,7 +15,6 @@ from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill import Collective
 from lifelong.reports.cells import Cell, read_csv
 from lifelong.reports.claims import describe, find_findings
-from lifelong.reports.collective import claims
 from lifelong.reports.figures import style
 from lifelong.reports.figures.setting import describe_setting
 from lifelong.reports.layout import write_page
@@ -92,7 +91,6 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         f"After all {len(tasks)} tasks:\n",
         _accuracies(lines),
         f"![curves]({paths.report(report.name, 'png').name})\n",
-        *claims(findings),
         *_choices(results, learners),
         f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]

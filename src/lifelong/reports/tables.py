@@ -7,10 +7,7 @@ from typing import Any
 from lifelong.params import Report, Settings
 from lifelong.params.reports import ComparisonOptions
 from lifelong.reports.cells import write_csv
-from lifelong.reports.claims import find_findings
 from lifelong.reports.figures import comparison
-from lifelong.reports.figures.publish import VERDICTS as CLAIM_NOTES
-from lifelong.reports.figures.publish import findings_table
 from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.observations import sample
@@ -121,7 +118,7 @@ def _metrics(report: Report, cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> str:
     by_key = {(c["row"], c["protocol"], c["metric"]): c for c in cells}
-    parts = [f"# {report.title}\n", f"![{report.title}]({paths.report(report.name, 'png').name})\n"]
+    parts: list[str] = []
     for protocol in PROTOCOLS:
         shown = [m for m in METRICS if any((row, protocol, m) in by_key for row in report.experiments)]
         header = ["Method", "Heads", *(METRICS[m].label for m in shown)]
@@ -151,8 +148,6 @@ def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> 
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
         parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
-    if findings := [one for one in find_findings(results) if one.report == report.name]:
-        parts.insert(2, f"## Claims of the paper\n\n{findings_table(findings)}\n{CLAIM_NOTES}\n")
     if gridded := [[row, told] for row, name in report.single().items() if (told := choices(results.of(name)))]:
         header = ["Method", "ACC on the validation split by option"]
         parts.append(f"## Options chosen\n\n{table(header, gridded)}\n{CHOICES}")
