@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 from lifelong.params import Report, Settings
+from lifelong.reports.findings import write_findings
 from lifelong.reports.layout import write_page
 from lifelong.reports.results import Results
 from lifelong.reports.scoreboard import write_scoreboard
@@ -38,6 +39,7 @@ def draw(settings: Settings, name: str | None) -> None:
         drawn.append(results)
     if name is None:
         write_scoreboard(drawn)
+        write_findings(drawn)
     if faults:
         raise UserError("\n".join(faults))
 
