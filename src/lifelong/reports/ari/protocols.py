@@ -9,7 +9,7 @@ from lifelong.params.reports import ProtocolsOptions
 from lifelong.reports.ari.words import ANSWERS, NOTES, OTHERS, PROTOCOLS
 from lifelong.reports.cells import Cell, write_csv
 from lifelong.reports.figures import style
-from lifelong.reports.figures.setting import DEVIATION, describe_diverged, describe_setting
+from lifelong.reports.figures.setting import DEVIATION, OTHER_SEEDS, describe_diverged, describe_setting
 from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
@@ -111,7 +111,7 @@ def _draw(report: Report, results: Results, cells: list[dict[str, Any]]) -> None
         1,
         report.title,
         describe_setting(report, results, DEVIATION),
-        note=describe_diverged(results, report.single()),
+        note=describe_diverged(results, report.single(), OTHER_SEEDS),
         width=7.5,
         height=style.dots_height(len(rows), len(names)),
         values="x",

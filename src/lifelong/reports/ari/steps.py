@@ -11,7 +11,7 @@ from lifelong.params.reports import StepsOptions
 from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS, SHOWN
 from lifelong.reports.cells import Cell, cell_over_seeds, write_csv
 from lifelong.reports.figures import style
-from lifelong.reports.figures.setting import DEVIATION, describe_diverged, describe_setting
+from lifelong.reports.figures.setting import DEVIATION, OTHER_SEEDS, describe_diverged, describe_setting
 from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
@@ -47,7 +47,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         len(SHOWN),
         report.title,
         describe_setting(report, results, DEVIATION),
-        note=describe_diverged(results, report.single()),
+        note=describe_diverged(results, report.single(), OTHER_SEEDS),
         columns=2,
     ) as several:
         for axes, title in zip(several, SHOWN, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from lifelong.params import Report
 from lifelong.reports.cells import Cell
 from lifelong.reports.figures import style
-from lifelong.reports.figures.setting import TOLD, describe_diverged, describe_setting
+from lifelong.reports.figures.setting import NOT_DRAWN, TOLD, describe_diverged, describe_setting
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import TOLD as PROTOCOL
 from lifelong.reports.results import Results
@@ -35,7 +35,7 @@ def draw(report: Report, results: Results, printed: dict[tuple[str, str], Printe
         count,
         report.title,
         describe_setting(report, results, TOLD, "mean ± deviation over seeds"),
-        note=" ".join(filter(None, [describe_diverged(results, named), PRINTED if printed else ""])),
+        note=" ".join(filter(None, [describe_diverged(results, named, NOT_DRAWN), PRINTED if printed else ""])),
         columns=min(count, 3 if count < 7 else 4),
         width=style.WIDTH if count > 1 else 6,
     ) as several:

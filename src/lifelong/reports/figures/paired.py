@@ -12,7 +12,7 @@ from lifelong.reports.ari.words import NOTES as PROTOCOL_NOTES
 from lifelong.reports.cells import Cell, margin, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
-from lifelong.reports.figures.setting import INTERVAL, describe_diverged, describe_setting
+from lifelong.reports.figures.setting import INTERVAL, OTHER_SEEDS, describe_diverged, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
@@ -42,7 +42,9 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         len(options.metrics) * len(shown),
         report.title,
         describe_setting(report, results, INTERVAL),
-        note=describe_diverged(results, {name: name for names in report.experiments.values() for name in names}),
+        note=describe_diverged(
+            results, {name: name for names in report.experiments.values() for name in names}, OTHER_SEEDS
+        ),
         columns=len(shown) if len(shown) > 1 else len(options.metrics),
         width=2.6 if len(shown) > 1 else 4.2,
         height=style.dots_height(len(labels)),

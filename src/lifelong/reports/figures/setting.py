@@ -12,6 +12,7 @@ DATA = {"mnist": "MNIST", "digits": "scikit-learn's digits", "cifar100": "CIFAR-
 """Names of data sets as they are written; others are called as in params.yaml."""
 
 TOLD = "task told at test"
+OTHER_SEEDS, NOT_DRAWN = "Values of the other seeds", "Not drawn"
 DEVIATION = "mean ± deviation over seeds"
 INTERVAL = "mean difference with its 95 % interval"
 
@@ -31,11 +32,12 @@ def describe_setting(report: Report, results: Results, *more: str) -> str:
     return "; ".join(part for part in (*dict.fromkeys(sequences), seeds, *more) if part)
 
 
-def describe_diverged(results: Results, named: Mapping[str, str]) -> str:
-    """What a cross on the axis means, of labels and their experiments; empty where none diverged."""
+def describe_diverged(results: Results, named: Mapping[str, str], shown: str = "") -> str:
+    """Which experiments diverged, by label, and how that shows in the picture (else: by a cross); empty where none did."""
     lost = {label: results.lost_seeds(name) for label, name in named.items()}
     told = [f"{label}, {n} of {seeds} seeds" for label, (n, seeds) in lost.items() if n]
-    return f"×: training diverged, its loss left the finite numbers: {'; '.join(told)}." if told else ""
+    start = f"{shown}: training" if shown else "×: training"
+    return f"{start} diverged, its loss left the finite numbers: {'; '.join(told)}." if told else ""
 
 
 def _sequence(parameters: Mapping[str, Any]) -> str:

@@ -194,7 +194,7 @@ def _frame(figure: Figure, title: str, subtitle: str, note: str) -> None:
             labels=list(handles),
             ncols=columns,
             loc="upper left",
-            bbox_to_anchor=(0.02 / wide, (top + 0.05) / whole),
+            bbox_to_anchor=(0.02 / wide, top / whole),
             borderaxespad=0,
             columnspacing=1.4,
         ).set_in_layout(False)
@@ -227,7 +227,7 @@ def _key(figure: Figure, wide: float) -> tuple[tuple[dict[str, Any], int] | None
     column = 0.55 + max(map(len, handles)) * 8.5 * 0.58 / 72
     columns = max(1, min(len(handles), int((wide - 0.1) / column)))
     rows = -(-len(handles) // columns)
-    return (handles, columns), rows * 0.175 + 0.12
+    return (handles, columns), rows * 0.175 + 0.1
 
 
 def _label_lines(axes: Axes) -> None:
