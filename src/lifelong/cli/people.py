@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -28,6 +29,10 @@ def check(settings: Settings, experiment: str | None) -> None:
         return
     for name, one in settings.experiments.items():
         click.echo(f"{name}: {one.method_name} on {one.sequence_name}, seeds {list(one.seeds)}")
+    click.echo(
+        f"params.yaml is well: {len(settings.experiments)} experiments, {len(settings.candidates)} candidates of grids, "
+        f"{len(settings.reports)} reports in {len(settings.sections())} sections; `lifelong check NAME` prints one in full"
+    )
 
 
 @click.command()
@@ -85,6 +90,9 @@ def ui(settings: Settings, port: int) -> None:
         raise UserError(f"the runs are at {public_uri(uri)}, which has a page of its own: open it in a browser")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise UserError(f"{public_uri(uri)}: no run is written yet; `snakemake demo` writes the first")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise UserError(f"--port: found {port}, where another program answers; `lifelong ui --port {port + 1}`")
     click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
     # One worker and no job service: a page for one person starts in seconds. The address goes by the environment,
     # since it may hold a password and arguments are visible to all.
