@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -448,17 +447,6 @@ def test_check_suggests_the_nearest_name(tmp_path: Path) -> None:
 def test_lines_are_short_enough_to_read(path: Path) -> None:
     text = path.read_text()
     assert [number for number, line in enumerate(text.splitlines(), 1) if len(line) > 120] == []
-
-
-def test_what_dvc_watches_names_all_that_decides_a_demo_experiment() -> None:
-    """dvc compares params.yaml as it is written: an entry that a watched one is like must be watched too."""
-    watched = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["digits"]["params"])
-    raw: dict[str, Any] = Written(ROOT / "params.yaml").values
-    for key in sorted(watched):
-        section, _, name = key.partition(".")
-        start = raw[section][name].get("like")
-        assert start is None or f"{section}.{start}" in watched, key
-        assert "sweep" not in raw[section][name], key
 
 
 def test_every_shipped_experiment_explains_itself() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from lifelong.params import Settings
-from lifelong.pipeline.tracking.mlflow_runs import public_uri
+from lifelong.pipeline.tracking.mlflow_runs import COMPARED, list_homes, public_uri
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import missing_file
 from lifelong.runtime.errors import UserError, did_you_mean
@@ -93,7 +93,9 @@ def ui(settings: Settings, port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise UserError(f"--port: found {port}, where another program answers; `lifelong ui --port {port + 1}`")
-    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
+    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it); runs side by side:", err=True)
+    for name, number in list_homes(uri):
+        click.echo(f"  {name}: http://127.0.0.1:{port}/#/experiments/{number}/runs?{COMPARED}", err=True)
     # One worker and no job service: a page for one person starts in seconds. The address goes by the environment,
     # since it may hold a password and arguments are visible to all.
     os.environ |= {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,16 +107,6 @@ def versions_of(experiment: Experiment) -> dict[str, str]:
     state = final_state(experiment, experiment.seeds[0], experiment.tasks[-1])
     found: dict[str, str] = read_record(state)["made"]["versions"] if state.exists() else {}
     return found
-
-
-def seconds_of(folder: Path) -> float | None:
-    """Processor time that the jobs' logs below a folder tell of; none where there is no such log."""
-    told = [
-        float(number)
-        for log in sorted(folder.rglob("*.log"))
-        for number in re.findall(r"^([\d.]+) s of processor time", log.read_text(errors="replace"), re.MULTILINE)
-    ]
-    return round(sum(told), 1) if told else None
 
 
 def describe(settings: Settings, section: str, made: Mapping[str, Made], names: Iterable[str]) -> str:
