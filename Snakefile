@@ -15,7 +15,7 @@ from lifelong.pipeline import graph, stages
 from lifelong.pipeline.freshness import describe_stale, settle_times
 from lifelong.params import load
 from lifelong.params.networks import layers_kind
-from lifelong.params.reports import REPORT_KINDS
+from lifelong.params.reports import PAPERS, REPORT_KINDS
 from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
 from lifelong.runtime.errors import UserError
@@ -26,6 +26,10 @@ try:
     SETTINGS = load()
 except UserError as error:
     raise WorkflowError(str(error))
+
+
+report: "workflow/report/front.rst"
+
 
 STARTED = time.time()
 PARAMS = PARAMS_FILE  # an input of every rule: what is asked for

@@ -15,6 +15,9 @@ from lifelong.params.split2meta_reports import FusionGapOptions, LandscapeOption
 PAPER = Path(__file__).parents[1] / "reports"
 """Where what the papers print lies: `printed` values, `claims` made in words, and `pages` that tell of both."""
 
+PAPERS = {"anpyc": "ANPyC", "ari": "ARI", "skill": "SKILL", "split2meta": "Split2MetaFusion"}
+"""Start of its sections' names -> the paper, as its method is called."""
+
 Metric = Literal["acc", "bwt", "fwt_joint", "fwt_gem"]
 
 

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lifelong.params.reports import PAPERS
 from lifelong.reports.claims import count_outcomes, find_findings, read_papers
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import OUTCOMES, Outcome
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
-
-NAMES = {"anpyc": "ANPyC", "ari": "ARI", "skill": "SKILL", "split2meta": "Split2MetaFusion"}
 
 BEGIN, END = "<!-- scoreboard: drawn by `lifelong report --all` -->", "<!-- end of scoreboard -->"
 
@@ -35,7 +34,7 @@ def write_scoreboard(sections: Sequence[Results]) -> None:
     body = []
     for paper, places in read_papers().items():
         total = sum((count_outcomes(place, findings) for place in places), Counter[Outcome]())
-        body.append([f"[{NAMES[paper]}]({paper}/README.md)", *(str(total[word]) for word in OUTCOMES)])
+        body.append([f"[{PAPERS[paper]}]({paper}/README.md)", *(str(total[word]) for word in OUTCOMES)])
     scores = table(["Paper", *(word.capitalize() for word in OUTCOMES)], body)
     write_text(paths.REPORTS / "README.md", TEXT.format(scores=scores))
     readme = Path("README.md")
