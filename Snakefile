@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 if "reports" in config:  # a folder: there, and what git keeps in reports/ stays as it is
-    os.environ["LIFELONG_REPORTS"] = str(config["reports"])
+    os.environ |= {"LIFELONG_REPORTS": str(config["reports"])}
 
 from lifelong.runtime import paths
 from lifelong.pipeline import graph, stages
