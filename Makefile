@@ -4,11 +4,12 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 READY := .venv/ready
 
-.PHONY: demo test lint format lock mlflow pull
+.PHONY: demo test lint format lock mlflow pull site
 
 demo: $(READY)
-	@snakemake --quiet rules reason host -- demo
-	@lifelong show digits/comparison
+	@snakemake --quiet rules reason host --config reports=results/reports -- demo
+	@LIFELONG_REPORTS=results/reports lifelong show digits/comparison
+	@LIFELONG_REPORTS=results/reports lifelong verify digits skill-demo --against reports
 
 test: $(READY)
 	@pytest -n 2 --dist worksteal
@@ -29,12 +30,23 @@ mlflow: $(READY)
 
 # Models and data of a reproduction from the DVC remote; afterwards snakemake has nothing to do.
 pull: $(READY)
-	dvc pull
+	dvc pull train-digits data-digits
 	snakemake --quiet rules reason host -- digits
+
+# Docs and reports as one static site, in build/site.
+site: $(READY) .venv/site
+	@mkdocs build --quiet --strict
+
+.venv/site: site.lock
+	@uv pip install --quiet --requirements site.lock
+	@touch $@
 
 lock: $(READY)
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 		--generate-hashes --extra dev pyproject.toml -o requirements.lock
+	python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["site"])' \
+		| uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes \
+		--constraint requirements.lock - -o site.lock
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

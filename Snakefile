@@ -7,12 +7,15 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+if "reports" in config:  # a folder: there, and what git keeps in reports/ stays as it is
+    os.environ |= {"LIFELONG_REPORTS": str(config["reports"])}
+
 from lifelong.runtime import paths
 from lifelong.pipeline import graph, stages
 from lifelong.pipeline.freshness import describe_stale, settle_times
 from lifelong.params import load
 from lifelong.params.networks import layers_kind
-from lifelong.params.reports import REPORT_KINDS
+from lifelong.params.reports import PAPERS, REPORT_KINDS
 from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
 from lifelong.runtime.cluster import cancel_left_jobs, count_target_jobs, find_refusals, replace_jobstep
@@ -27,6 +30,10 @@ try:
     SETTINGS = load()
 except UserError as error:
     raise WorkflowError(str(error))
+
+
+report: "workflow/report/front.rst"
+
 
 STARTED = time.time()
 PARAMS = PARAMS_FILE  # an input of every rule: what is asked for

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -385,7 +385,25 @@ def checked(path: Path, *arguments: str) -> str:
 def test_check_names_the_experiments(tmp_path: Path) -> None:
     lines = checked(written(tmp_path, SWEPT)).splitlines()
     assert lines[0] == "split-digits-sgd: sgd on split-digits, seeds [0]"
-    assert lines[-1] == "x@0.50: ewc on split-digits, seeds [0, 1]"
+    assert lines[-2] == "x@0.50: ewc on split-digits, seeds [0, 1]"
+    assert lines[-1].startswith(f"params.yaml is well: {len(lines) - 1} experiments, ")
+
+
+def test_help_lists_what_people_use_before_the_stages() -> None:
+    result = CliRunner().invoke(cli, ["--help"], catch_exceptions=False).output
+    titles = [line for line in result.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options:", "Commands:", "Exchange between agents:", "Stages:"]
+    assert result.index("\n  verify ") < result.index("Stages:") < result.index("\n  learn ")
+
+
+def test_a_busy_port_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "tracking_uri: sqlite:///mlflow.db\n")
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        port = server.getsockname()[1]
+        patch.chdir(tmp_path)
+        (tmp_path / "mlflow.db").touch()
+        with pytest.raises(UserError, match=rf"--port: found {port}, where another program answers; `lifelong ui --port"):
+            CliRunner().invoke(cli, ["--params", str(path), "ui", "--port", str(port)], catch_exceptions=False)
 
 
 def test_check_explains_one_experiment(tmp_path: Path) -> None:
@@ -429,17 +447,6 @@ def test_check_suggests_the_nearest_name(tmp_path: Path) -> None:
 def test_lines_are_short_enough_to_read(path: Path) -> None:
     text = path.read_text()
     assert [number for number, line in enumerate(text.splitlines(), 1) if len(line) > 120] == []
-
-
-def test_what_dvc_watches_names_all_that_decides_a_demo_experiment() -> None:
-    """dvc compares params.yaml as it is written: an entry that a watched one is like must be watched too."""
-    watched = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["digits"]["params"])
-    raw: dict[str, Any] = Written(ROOT / "params.yaml").values
-    for key in sorted(watched):
-        section, _, name = key.partition(".")
-        start = raw[section][name].get("like")
-        assert start is None or f"{section}.{start}" in watched, key
-        assert "sweep" not in raw[section][name], key
 
 
 def test_every_shipped_experiment_explains_itself() -> None:

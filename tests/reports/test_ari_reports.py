@@ -135,12 +135,20 @@ def test_reports_name_every_protocol(finished: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(finished)
     draw_report(settings(), "ari/protocols")
     text = paths.report("ari/protocols", "md").read_text()
-    for name in ("class_il", "chunk(1)", "chunk(5)", "chunk(20)", "chunk(100)", "task_oracle", "task_pred(20)"):
+    for name in (
+        "class-incremental",
+        "chunks of 1",
+        "chunks of 5",
+        "chunks of 20",
+        "chunks of 100",
+        "task told",
+        "task guessed, chunks of 20",
+    ):
         assert name in text
     summary = read_result(paths.summary("tiny"))["test"]
     for row in rows_of("protocols"):
         assert row["protocol"]
-        key = {"class_il": "class_incremental", "task_oracle": "task_incremental"}.get(row["protocol"])
+        key = {"class-incremental": "class_incremental", "task told": "task_incremental"}.get(row["protocol"])
         if key:
             assert float(row["mean"]) == pytest.approx(100 * summary[key][row["metric"]]["mean"], abs=1e-3)
             if row["metric"] == "acc":
@@ -154,7 +162,7 @@ def test_steps_are_means_over_the_tasks_seen(finished: Path, monkeypatch: pytest
     for seed in SEEDS:
         r = read_result(paths.scores("tiny", seed))["test"]["chunk_5"]
         curves.append([100 * np.mean(r[t][: t + 1]) for t in range(3)])
-    found = [row for row in rows_of("steps") if row["protocol"] == "chunk(5)"]
+    found = [row for row in rows_of("steps") if row["protocol"] == "chunks of 5"]
     assert [row["metric"] for row in found] == ["accuracy"] * 3 + ["left"]
     kept = [100 * curve[2] / curve[0] for curve in curves]
     for row, values in zip(found, [*zip(*curves, strict=True), kept], strict=True):
@@ -176,7 +184,7 @@ def test_a_seed_that_diverged_is_left_out_and_named(finished: Path, tmp_path: Pa
     for module in (protocols, steps):
         name = module.__name__.rpartition(".")[2]
         draw_report(settings(), f"ari/{name}")
-        found = [row for row in rows_of(name) if row["protocol"] == "chunk(5)" and row["metric"] in ("acc", "accuracy")]
+        found = [row for row in rows_of(name) if row["protocol"] == "chunks of 5" and row["metric"] in ("acc", "accuracy")]
         value = found[-1] if name == "protocols" else found[2]
         assert float(value["mean"]) == pytest.approx(left, abs=1e-3)
         assert value["n"] == "1"
@@ -248,8 +256,8 @@ def test_costs_are_of_a_step_that_learns(finished: Path, monkeypatch: pytest.Mon
 def test_task_axes_have_whole_numbers(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     figures: list[Any] = []
-    for drawing, name in ((style, "steps"), (distances, "distances")):
-        monkeypatch.setattr(drawing, "write_figure", lambda path, figure, **_: figures.append(figure))
+    monkeypatch.setattr(style, "write_figure", lambda path, figure: figures.append(figure))
+    for name in ("steps", "distances"):
         draw_report(settings(), f"ari/{name}")
     for figure in figures:
         for axes in figure.axes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def written(acc: Mapping[str, Sequence[float | None]], found: Settings) -> list[
 def test_seeds_are_compared_with_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (line,) = written(ACC, made(report={"options": {"metrics": ["acc", "bwt"]}}))
-    assert (line["row"], line["metric"], line["n"]) == ("Part, task_oracle", "acc_difference", "3")
+    assert (line["row"], line["metric"], line["n"]) == ("Part, task told", "acc_difference", "3")
     assert float(line["mean"]) == pytest.approx(15)
     assert float(line["deviation"]) == pytest.approx(5)
     low, high = stats.ttest_1samp([20, 10, 15], 0).confidence_interval(0.95)
@@ -116,12 +115,11 @@ def test_impossible_pairs_are_refused(change: dict[str, Any], message: str) -> N
         made(**change)
 
 
-def test_every_label_and_protocol_has_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_label_has_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     drawn = []
-    monkeypatch.setattr(paired.style, "bars", lambda axes, groups, series: drawn.append((groups, series)))
+    monkeypatch.setattr(paired.style, "dots", lambda axes, rows, series: drawn.append((rows, series)))
     written(ACC, made())
-    ((groups, series),) = drawn
-    assert (groups, [name for name, _ in series]) == (["Part"], ["task_oracle"])
-    (cell,) = itertools.chain.from_iterable(cells for _, cells in series)
+    ((rows, ((_, (cell,), _),)),) = drawn
+    assert rows == ["Part"]
     assert cell.deviation == pytest.approx(margin(Cell("", "acc_difference", 15.0, 5.0, 3)))

@@ -138,6 +138,13 @@ class Project:
         outputs = [line.removeprefix("output: ").split(", ") for line in lines if line.startswith("output: ")]
         return sorted(part.removesuffix(" (update)") for parts in outputs for part in parts)
 
+    def clone(self, folder: Path) -> Project:
+        """A clone of the project, which is a git repository."""
+        self.run("git", "clone", "--quiet", str(self.folder), str(folder))
+        clone = Project.__new__(Project)
+        clone.folder = folder
+        return clone
+
     def digests(self) -> dict[str, str]:
         """sha256 of every result, by path; logs, checkpoints and receipts of the tracker are not results."""
         files = [

@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.damage import flip_bytes
-from support.project import Project
+from support.project import TINY, Project
 
 from lifelong.params import load
 from lifelong.pipeline.freshness import Freshness, settle_times
@@ -125,3 +126,32 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(copied: Project) -> None:
     counts = flip_bytes(copied.folder, 200, random.Random(1))
     assert counts["wrong"] == 0 and counts["refused"] > 150
     assert len({key.partition(" ")[2] for key in counts if " " in key}) >= 12
+
+
+OWN = """
+datasets: {shades: {path: shades, image_size: 8, channels: grey, test_fraction: 0.5}}
+sequences:
+  split-digits: {dataset: shades, kind: split, tasks: 2, classes_per_task: 2, validation: {fraction: 0.25, seed: 0}}
+"""
+
+
+def test_an_image_that_changes_in_a_folder_of_ones_own_is_learnt(tmp_path: Path) -> None:
+    rest = TINY.partition("networks:")[2].partition("reports:")[0]
+    project = Project(tmp_path, f"{OWN}networks:{rest}reports: {{}}\n")
+    for number in range(32):
+        path = tmp_path / f"shades/{'abcd'[number % 4]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 7 * number).save(path)
+    target = "results/split-digits-sgd/summary.json"
+    project.snakemake(target)
+    assert project.planned(target) == []
+    Image.new("L", (8, 8), 255).save(path)
+    output = project.run("lifelong", "tasks", "split-digits", expect=2)
+    assert "was made from shades before that changed" in output
+    assert "data/images/shades.safetensors" in project.planned(target)
+    project.snakemake(target)
+    assert project.planned(target) == []
+    times = path.stat()
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert project.planned(target) == []

@@ -240,3 +240,21 @@ def test_by_hand_a_missing_input_is_named(tmp_path: Path) -> None:
     output = project.run("lifelong", "learn", "split-digits-ewc", "--seed", "0", "--task", "1", expect=2)
     assert "results/split-digits-ewc/seed-0/task-0/consolidate.safetensors: no such file" in output
     assert "snakemake results/split-digits-ewc/seed-0/task-0/consolidate.safetensors" in output
+
+
+def test_reports_go_elsewhere_and_are_verified_against_the_kept_ones(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = finished.folder / "reports/digits"
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    aside = "results/anew/digits/comparison.md"
+    finished.snakemake(aside, "--config", "reports=results/anew")
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
+    assert finished.planned(aside, "--config", "reports=results/anew") == []
+    assert finished.planned("reports/digits/comparison.md") == []
+    monkeypatch.setenv("LIFELONG_REPORTS", "results/anew")
+    assert "digits: reproduced; of " in finished.run("lifelong", "verify", "digits", "--against", "reports")
+    table = finished.folder / "results/anew/digits/results.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:-1], ""]))
+    assert "1 missing" in finished.run("lifelong", "verify", "digits", "--against", "reports", expect=1)

@@ -172,6 +172,20 @@ def report_inputs(w):
     ]
 
 
+def paper_of(w):
+    """The paper that a report is about: a chapter of `snakemake --report`."""
+    section = SETTINGS.report(w.report).section
+    return next((paper for start, paper in PAPERS.items() if section.startswith(start)), "All papers' methods")
+
+
+def section_of(w):
+    return SETTINGS.report(w.report).section
+
+
+def label_report(w):
+    return {"Report": SETTINGS.report(w.report).title}
+
+
 def reports_of_kind(kind):
     """A pattern of the names of a kind's reports; one that nothing matches when there is none."""
     return "|".join(re.escape(name) for name, one in SETTINGS.reports.items() if one.kind_name == kind) or "(?!)"

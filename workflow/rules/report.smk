@@ -81,12 +81,21 @@ for kind, made in REPORT_KINDS.items():
             PARAMS,
             report_inputs,
         output:
-            markdown=report(
-                paths.report("{report}", "md"),
-                caption="../report/report.rst",
-                category="Reports",
+            markdown=update(paths.report("{report}", "md")),
+            tables=update([paths.report("{report}", suffix) for suffix in made.writes if suffix != "png"]),
+            pictures=update(
+                [
+                    report(
+                        paths.report("{report}", suffix),
+                        caption="../report/report.rst",
+                        category=paper_of,
+                        subcategory=section_of,
+                        labels=label_report,
+                    )
+                    for suffix in made.writes
+                    if suffix == "png"
+                ]
             ),
-            others=update([paths.report("{report}", suffix) for suffix in made.writes]),
         params:
             fingerprint=depends("report", "report"),
         wildcard_constraints:

@@ -37,12 +37,22 @@ class _Commands(click.Group):
             stages = load(context.params.get("params", PARAMS_FILE)).stages()
         return stage_command(stages[name]) if name in stages else None
 
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """What people use first, then what Snakemake runs."""
+        people = [command.name for command in PEOPLE]
+        stages = [name for name in self.list_commands(context) if name not in (*people, skill.name)]
+        for title, names in (("Commands", people), ("Exchange between agents", [skill.name]), ("Stages", stages)):
+            commands = [(name, self.get_command(context, name or "")) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([(name or "", command.get_short_help_str(90)) for name, command in commands if command])
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--params", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
+@click.version_option(package_name="lifelong", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, params: Path) -> None:
-    """Stages of the lifelong-learning pipeline. `snakemake TARGET` runs them in order; each also works by hand."""
+    """Lifelong learning reproduced: check, show, verify, predict; and the stages that `snakemake TARGET` runs in order."""
     context.obj = load(params)
 
 

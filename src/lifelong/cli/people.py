@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
 import click
 
 from lifelong.params import Settings
-from lifelong.pipeline.tracking.mlflow_runs import public_uri
+from lifelong.pipeline.tracking.mlflow_runs import COMPARED, list_homes, public_uri
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import missing_file
-from lifelong.runtime.errors import UserError
+from lifelong.runtime.errors import UserError, did_you_mean
 from lifelong.runtime.places import RAW, search_directories
 
 
@@ -28,6 +29,10 @@ def check(settings: Settings, experiment: str | None) -> None:
         return
     for name, one in settings.experiments.items():
         click.echo(f"{name}: {one.method_name} on {one.sequence_name}, seeds {list(one.seeds)}")
+    click.echo(
+        f"params.yaml is well: {len(settings.experiments)} experiments, {len(settings.candidates)} candidates of grids, "
+        f"{len(settings.reports)} reports in {len(settings.sections())} sections; `lifelong check NAME` prints one in full"
+    )
 
 
 @click.command()
@@ -46,6 +51,36 @@ def show(settings: Settings, report: str) -> None:
 
 
 @click.command()
+@click.argument("sections", nargs=-1, required=True)
+@click.option("--against", default="HEAD", show_default=True, help="A revision of git, or a folder of reports.")
+@click.option("--rows", type=click.Path(path_type=Path), help="A CSV to write with every number and its verdict.")
+@click.pass_obj
+def verify(settings: Settings, sections: tuple[str, ...], against: str, rows: Path | None) -> None:
+    """Hold results made anew against the kept ones: same, same to rounding, within seed noise, or different."""
+    from lifelong.reports.verify import verify_section
+
+    if rows is not None and len(sections) > 1:
+        raise UserError(f"--rows: found {len(sections)} sections; expected one")
+    verdicts = []
+    for section in sections:
+        if section not in settings.sections():
+            raise UserError(f"section {section!r} is unknown; {did_you_mean(section, settings.sections())}")
+        text, reproduced = verify_section(section, against, rows)
+        click.echo(text)
+        verdicts.append(reproduced)
+    sys.exit(0 if all(verdicts) else 1)
+
+
+@click.command()
+@click.pass_obj
+def dvc(settings: Settings) -> None:
+    """Print dvc.yaml as params.yaml asks for it; `lifelong dvc > dvc.yaml` after experiments or reports change."""
+    from lifelong.pipeline.dvc_stages import describe_stages
+
+    click.echo(describe_stages(settings), nl=False)
+
+
+@click.command()
 @click.option("--port", type=int, default=5000, show_default=True)
 @click.pass_obj
 def ui(settings: Settings, port: int) -> None:
@@ -55,7 +90,12 @@ def ui(settings: Settings, port: int) -> None:
         raise UserError(f"the runs are at {public_uri(uri)}, which has a page of its own: open it in a browser")
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise UserError(f"{public_uri(uri)}: no run is written yet; `snakemake demo` writes the first")
-    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it)", err=True)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise UserError(f"--port: found {port}, where another program answers; `lifelong ui --port {port + 1}`")
+    click.echo(f"http://127.0.0.1:{port} (Ctrl-C ends it); runs side by side:", err=True)
+    for name, number in list_homes(uri):
+        click.echo(f"  {name}: http://127.0.0.1:{port}/#/experiments/{number}/runs?{COMPARED}", err=True)
     # One worker and no job service: a page for one person starts in seconds. The address goes by the environment,
     # since it may hold a password and arguments are visible to all.
     os.environ |= {
@@ -81,4 +121,4 @@ def predict(settings: Settings, images: tuple[Path, ...], collective: str, varia
         click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
 
 
-PEOPLE = (check, show, predict, ui)
+PEOPLE = (check, show, verify, predict, dvc, ui)

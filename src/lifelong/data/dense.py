@@ -19,6 +19,7 @@ from lifelong.data.pictures import read_picture, refuse_unreadable
 from lifelong.params.datasets import USUAL_LIMITS, DenseFolder, Limits
 from lifelong.runtime.artifacts import write_tensors
 from lifelong.runtime.errors import UserError
+from lifelong.runtime.provenance import note_outside
 
 VOID = 255
 HELD_OUT = 10
@@ -35,6 +36,8 @@ def prepare(
     """
     path = locate(name, source.path, raw, search)
     check_sha256(path, source.sha256)
+    if source.sha256 is None:
+        note_outside(path)
     arrays: dict[str, np.ndarray] = {}
     with open_files(path, limits) as files:
         files = strip_enclosing_folder(files)

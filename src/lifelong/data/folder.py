@@ -31,6 +31,7 @@ from lifelong.data.pictures import read_picture, refuse_unreadable
 from lifelong.params.datasets import USUAL_LIMITS, Limits
 from lifelong.runtime.artifacts import file_digest
 from lifelong.runtime.errors import UserError
+from lifelong.runtime.provenance import note_outside
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _TEST_NAMES = ("test", "val", "valid", "validation")
@@ -63,6 +64,8 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
     """
     path = locate(name, source.path, raw, search)
     check_sha256(path, source.sha256)
+    if source.sha256 is None:
+        note_outside(path)
     with open_files(path, limits) as files:
         files = strip_enclosing_folder(files)
         readable_names = _words(path, files.pop(_WORDS, None))

@@ -15,6 +15,9 @@ from lifelong.params.split2meta_reports import FusionGapOptions, LandscapeOption
 PAPER = Path(__file__).parents[1] / "reports"
 """Where what the papers print lies: `printed` values, `claims` made in words, and `pages` that tell of both."""
 
+PAPERS = {"anpyc": "ANPyC", "ari": "ARI", "skill": "SKILL", "split2meta": "Split2MetaFusion"}
+"""Start of its sections' names -> the paper, as its method is called."""
+
 Metric = Literal["acc", "bwt", "fwt_joint", "fwt_gem"]
 
 
@@ -129,6 +132,7 @@ class ReportKind:
         same_seeds: what it shows is of the seeds that all of its experiments have.
         measures: it shows what no experiment's scores hold; `module.measure(settings, report)` measures it.
         evidence: among that are images or texts, which `reports/<section>/evidence` keeps.
+        question: that such a report answers, as its page opens.
     """
 
     module: str
@@ -140,6 +144,7 @@ class ReportKind:
     same_seeds: bool = False
     measures: bool = False
     evidence: bool = False
+    question: str = ""
 
     @property
     def scores(self) -> bool:
@@ -150,18 +155,78 @@ class ReportKind:
 _FIGURE = ("csv", "json", "png")
 
 REPORT_KINDS: dict[str, ReportKind] = {
-    "comparison": ReportKind("lifelong.reports.tables", ("scores",), ("csv", "json"), ComparisonOptions),
-    "skill-reuse": ReportKind(
-        "lifelong.reports.reuse", (), _FIGURE, CollectiveOptions, "none", measures=True, evidence=True
+    "comparison": ReportKind(
+        "lifelong.reports.tables",
+        ("scores",),
+        _FIGURE,
+        ComparisonOptions,
+        question="How much do learners keep of what they learnt, with the same tasks and seeds?",
     ),
-    "skill-costs": ReportKind("lifelong.reports.skill_costs", (), ("csv", "json"), SkillCostsOptions, "none", measures=True),
-    "skill-baselines": ReportKind("lifelong.reports.skill_baselines", ("scores",), _FIGURE, CollectiveOptions),
-    "collective": ReportKind("lifelong.reports.collective", (), _FIGURE, CollectiveOptions, "none", measures=True),
-    "accuracy-over-tasks": ReportKind("lifelong.reports.figures.accuracy_over_tasks", ("scores",), _FIGURE, FigureOptions),
-    "sweep": ReportKind("lifelong.reports.figures.sweep", ("scores",), _FIGURE, SweepOptions, "series"),
-    "bars": ReportKind("lifelong.reports.figures.bars", ("scores",), _FIGURE, BarsOptions),
+    "skill-reuse": ReportKind(
+        "lifelong.reports.reuse",
+        (),
+        _FIGURE,
+        CollectiveOptions,
+        "none",
+        measures=True,
+        evidence=True,
+        question="Do names of classes and heads that are already there save training?",
+    ),
+    "skill-costs": ReportKind(
+        "lifelong.reports.skill_costs",
+        (),
+        ("csv", "json"),
+        SkillCostsOptions,
+        "none",
+        measures=True,
+        question="What does sharing cost beside learning everything in one place?",
+    ),
+    "skill-baselines": ReportKind(
+        "lifelong.reports.skill_baselines",
+        ("scores",),
+        _FIGURE,
+        CollectiveOptions,
+        question="How do agents that share compare with one network that learns all tasks in turn?",
+    ),
+    "collective": ReportKind(
+        "lifelong.reports.collective",
+        (),
+        _FIGURE,
+        CollectiveOptions,
+        "none",
+        measures=True,
+        question="How well do agents answer when nobody says which task an image is from?",
+    ),
+    "accuracy-over-tasks": ReportKind(
+        "lifelong.reports.figures.accuracy_over_tasks",
+        ("scores",),
+        _FIGURE,
+        FigureOptions,
+        question="Which learner keeps most while tasks come in?",
+    ),
+    "sweep": ReportKind(
+        "lifelong.reports.figures.sweep",
+        ("scores",),
+        _FIGURE,
+        SweepOptions,
+        "series",
+        question="How does the result depend on one setting?",
+    ),
+    "bars": ReportKind(
+        "lifelong.reports.figures.bars",
+        ("scores",),
+        _FIGURE,
+        BarsOptions,
+        question="Which variant ends highest, and by more than its spread over seeds?",
+    ),
     "parameter-growth": ReportKind(
-        "lifelong.reports.figures.parameter_growth", (), _FIGURE, GrowthOptions, "none", measures=True
+        "lifelong.reports.figures.parameter_growth",
+        (),
+        _FIGURE,
+        GrowthOptions,
+        "none",
+        measures=True,
+        question="How fast does each network grow with the number of tasks?",
     ),
     "importance-density": ReportKind(
         "lifelong.reports.figures.importance_density",
@@ -170,6 +235,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         DensityOptions,
         methods=("anpyc",),
         measures=True,
+        question="Is importance gathered in few weights, and more so after pruning?",
     ),
     "parameter-distance": ReportKind(
         "lifelong.reports.figures.parameter_distance",
@@ -177,11 +243,23 @@ REPORT_KINDS: dict[str, ReportKind] = {
         _FIGURE,
         FigureOptions,
         measures=True,
+        question="How far do weights move from the first task to the last?",
     ),
     "compression": ReportKind(
-        "lifelong.reports.compression", ("states", "scores"), ("csv",), methods=("anpyc-compression",), measures=True
+        "lifelong.reports.compression",
+        ("states", "scores"),
+        ("csv",),
+        methods=("anpyc-compression",),
+        measures=True,
+        question="How small does pruning make the network, and at what loss of accuracy?",
     ),
-    "matched-forgetting": ReportKind("lifelong.reports.split2meta.matched", ("scores",), ("csv", "png"), MatchedOptions),
+    "matched-forgetting": ReportKind(
+        "lifelong.reports.split2meta.matched",
+        ("scores",),
+        ("csv", "png"),
+        MatchedOptions,
+        question="Which learner is more accurate where both forget the same?",
+    ),
     "fusion-gap": ReportKind(
         "lifelong.reports.split2meta.fusion_gap",
         ("states", "data"),
@@ -189,6 +267,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         FusionGapOptions,
         methods=("connector", "split2meta"),
         measures=True,
+        question="What does fusing the slow and the fast model cost on old and new tasks?",
     ),
     "loss-landscape": ReportKind(
         "lifelong.reports.split2meta.landscape",
@@ -197,6 +276,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         LandscapeOptions,
         methods=("connector", "split2meta"),
         measures=True,
+        question="Where do the fused weights lie between the models that they are made of?",
     ),
     "dream-sheet": ReportKind(
         "lifelong.reports.split2meta.dream_sheet",
@@ -205,14 +285,39 @@ REPORT_KINDS: dict[str, ReportKind] = {
         methods=("split2meta",),
         measures=True,
         evidence=True,
+        question="What do the images look like that a network dreams of its tasks?",
     ),
     "segmentation": ReportKind(
-        "lifelong.reports.segmentation", ("scores",), ("csv", "png"), methods=("plop",), measures=True
+        "lifelong.reports.segmentation",
+        ("scores",),
+        ("csv", "png"),
+        methods=("plop",),
+        measures=True,
+        question="How well does each learner label pixels while classes come in?",
     ),
     "page": ReportKind("lifelong.reports.page", ("section",), (), PageOptions, "none"),
-    "ari-protocols": ReportKind("lifelong.reports.ari.protocols", ("scores",), _FIGURE, ProtocolsOptions),
-    "paired": ReportKind("lifelong.reports.figures.paired", ("scores",), _FIGURE, PairedOptions, "series"),
-    "ari-steps": ReportKind("lifelong.reports.ari.steps", ("scores",), ("csv", "png"), StepsOptions),
+    "ari-protocols": ReportKind(
+        "lifelong.reports.ari.protocols",
+        ("scores",),
+        _FIGURE,
+        ProtocolsOptions,
+        question="How does accuracy depend on what is told about the task at test?",
+    ),
+    "paired": ReportKind(
+        "lifelong.reports.figures.paired",
+        ("scores",),
+        _FIGURE,
+        PairedOptions,
+        "series",
+        question="What does each part of the method change, seed by seed?",
+    ),
+    "ari-steps": ReportKind(
+        "lifelong.reports.ari.steps",
+        ("scores",),
+        ("csv", "png"),
+        StepsOptions,
+        question="How does accuracy fall while tasks come in, protocol by protocol?",
+    ),
     "ari-distances": ReportKind(
         "lifelong.reports.ari.distances",
         ("last-state",),
@@ -220,6 +325,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         methods=("ari", "itaml"),
         same_seeds=True,
         measures=True,
+        question="Do the task models draw nearer to their base, and does the regulariser do that?",
     ),
     "ari-costs": ReportKind(
         "lifelong.reports.ari.costs",
@@ -228,6 +334,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         CostsOptions,
         methods=("ari", "itaml"),
         measures=True,
+        question="What do the attack and the task models cost in time and memory?",
     ),
     "ari-attention": ReportKind(
         "lifelong.reports.ari.attention",
@@ -237,6 +344,7 @@ REPORT_KINDS: dict[str, ReportKind] = {
         methods=("ari",),
         measures=True,
         evidence=True,
+        question="Where does the network look, and where does the attack act?",
     ),
 }
 

@@ -23,7 +23,7 @@ from lifelong.pipeline.stages import job_fingerprint
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import file_digest, read_record
 from lifelong.runtime.errors import UserError
-from lifelong.runtime.provenance import find_difference
+from lifelong.runtime.provenance import find_difference, look_at
 
 STALE = 978_307_200.0
 """Time given to what is stale: the year 2001, before any input."""
@@ -140,6 +140,9 @@ class Freshness:
         for name, digest in plain.items():
             if (file := Path(name)).exists() and self._digest(file) != digest:
                 return f"was made with another {name}"
+        for name, look in record["made"].get("outside", {}).items():
+            if (data := Path(name)).exists() and look_at(data) != look:
+                return f"was made from {name} before that changed"
         for source, content in record["made"].get("from", {}).items():
             where = Path(source)
             if not where.exists():
@@ -203,7 +206,7 @@ class Freshness:
 
 
 def is_receipt(path: Path) -> bool:
-    return path.is_relative_to(paths.receipt("", "").parent)
+    return path.is_relative_to(paths.RECEIPTS)
 
 
 def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
@@ -243,7 +246,7 @@ def _rank(path: Path, settings: Settings) -> int:
     """Receipts come last, in the order in which their jobs read one another's plain files; pages read other reports."""
     if not is_receipt(path):
         return 0
-    kind, *name = path.relative_to(paths.receipt("", "").parent).with_suffix("").parts
+    kind, *name = path.relative_to(paths.RECEIPTS).with_suffix("").parts
     page = kind == "report" and "section" in settings.report("/".join(name)).kind.needs
     return 1 + WITH_RECEIPT.index(kind) + page
 
@@ -295,7 +298,8 @@ def _with_sources_first(path: Path, freshness: Freshness, known: Mapping[Path, f
 
 def _results() -> Iterator[Path]:
     """Every file that may be a result of the pipeline."""
-    for root in (Path("data"), paths.RESULTS, paths.LOGS):
+    aside = [] if paths.RECEIPTS.is_relative_to(paths.RESULTS) else [paths.RECEIPTS]
+    for root in (Path("data"), paths.RESULTS, paths.LOGS, *aside):
         for folder, folders, names in os.walk(root):
             folders[:] = sorted(one for one in folders if one not in (paths.CHECKPOINTS.name, "raw"))
             for name in sorted(names):

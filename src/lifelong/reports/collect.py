@@ -18,11 +18,11 @@ from lifelong.reports.provenance import (
     experiment_fingerprint,
     measure_fingerprint,
     read_provenance,
-    seconds_of,
     versions_of,
 )
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import json_digest, read_bytes, read_result, read_tensors, write_bytes, write_json
+from lifelong.runtime.supervision import count_seconds
 
 
 def collect(settings: Settings, section: str) -> None:
@@ -190,7 +190,7 @@ def _made(experiment: Experiment, rows: list[Row]) -> Made:
         fingerprint=experiment_fingerprint(experiment),
         versions=versions_of(chosen),
         machine=machine(),
-        seconds=seconds_of(paths.logs(experiment.name)),
+        seconds=count_seconds(paths.logs(experiment.name)),
         rows=_digest(rows),
     )
 
@@ -204,7 +204,7 @@ def _collective_made(settings: Settings, name: str, rows: list[Row]) -> Made:
         parameters=collective.model_dump(),
         fingerprint=collective_fingerprint(settings, name),
         machine=machine(),
-        seconds=seconds_of(paths.logs(f"skill/{name}")),
+        seconds=count_seconds(paths.logs(f"skill/{name}")),
         rows=_digest(rows),
     )
 

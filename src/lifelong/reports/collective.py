@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,13 @@ from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill import Collective
 from lifelong.pipeline.graph import biased_heads
 from lifelong.reports import head2toe
-from lifelong.reports.claims import Finding, describe, find_findings
-from lifelong.reports.collective_figures import draw
-from lifelong.reports.figures.publish import VERDICTS, findings_table
+from lifelong.reports.cells import Cell, read_csv
+from lifelong.reports.claims import describe, find_findings
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
+from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, write_json, write_text
@@ -69,14 +71,13 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     write_text(paths.report(report.name, "csv"), _csv(tasks, curves))
     by_seed = {v: {metric: [float(one[metric]) for one in measured] for metric in METRICS} for v, measured in result.items()}
     write_json(paths.report(report.name, "json"), {"variants": by_seed, "claims": [describe(one) for one in findings]})
-    draw(paths.report(report.name, "png"), report.title, tasks, curves)
+    draw(report, results)
     parts = [
         f"# {report.title}\n",
         "## Accuracy without a task oracle\n",
         _accuracies(collective, rows),
         f"![curves]({paths.report(report.name, 'png').name})\n",
         *_trend(curves),
-        *claims(findings),
         "## What is shared\n",
         *_shared(measured, collective),
         "## Each task\n",
@@ -86,7 +87,35 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         _speed_up(measured),
         f"## How these were made\n\n{NOTES}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
+
+
+def draw(report: Report, results: Results) -> None:
+    """First task (Fig. 4), mapper (6), mean (8) after each task, and each task in the end (7), from the report's CSV."""
+    lines = read_csv(paths.report(report.name, "csv"))
+    tasks = list(dict.fromkeys(line["task"] for line in lines))
+    looks = style.looks(list(dict.fromkeys(line["variant"] for line in lines)))
+    setting = describe_setting(report, results, "mean over seeds", "the task is not told but where it is said")
+    curves = {"first": f"First task ({tasks[0]})", "mapper": "Tasks guessed right", "final": "Mean over tasks"}
+    at_end = {"mapper_task": "Tasks guessed right, by task", "oracle_task": "Accuracy by task, task told"}
+    with style.panels(
+        paths.report(report.name, "png"), 5, report.title, setting, columns=3, height=3.4, values=""
+    ) as several:
+        for axes, (key, title) in zip(several, (curves | at_end).items(), strict=True):
+            series = []
+            for variant, look in looks.items():
+                own = [line for line in lines if line["variant"] == variant]
+                cells = [Cell(variant, key, 100 * float(one[key]), None, 1, float(one["tasks_learnt"])) for one in own]
+                series.append((variant, cells, look))
+            if key in at_end:
+                style.dots(axes, tasks, series)
+                axes.tick_params(axis="y", labelsize=7)
+                axes.set(title=title, xlabel=QUANTITIES["final"].axis, xlim=(0, 103))
+                continue
+            for variant, cells, look in series:
+                style.line(axes, cells, look, variant)
+            axes.set(title=title, ylabel=QUANTITIES["final"].axis, ylim=(0, 103))
+            style.count_tasks(axes)
 
 
 def measure_variant(results: Results, name: str) -> list[dict[str, Any]]:
@@ -116,14 +145,6 @@ def _accuracies(collective: Collective, rows: list[dict[str, Any]]) -> str:
 
 def _shown(row: dict[str, Any]) -> str:
     return f"{row['mean']:.2f}" + ("" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.2f}")
-
-
-def claims(findings: Sequence[Finding]) -> list[str]:
-    """What the paper has ahead of what, of rows that the collective has."""
-    if not findings:
-        return []
-    text = "The printed numbers are of 102 other tasks, 5,033 classes and another backbone: only orderings can be checked.\n"
-    return ["## Claims of the paper\n", findings_table(findings), f"{VERDICTS} {text}"]
 
 
 def _trend(curves: dict[str, Any]) -> list[str]:

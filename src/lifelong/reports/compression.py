@@ -9,11 +9,12 @@ from lifelong.evaluation.results import Quantity
 from lifelong.params import Experiment, Report, Settings
 from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import write_csv
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results, quantity_cells
 from lifelong.reports.verdicts import Sample, judge_cell, judge_counted, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, read_tensors, write_text
+from lifelong.runtime.artifacts import read_result, read_tensors
 
 ALLOWED = 0.25
 """Share of a printed count up to which ours is the same."""
@@ -56,7 +57,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     ]
     cells.sort(key=lambda cell: (cell["metric"] == "acc", cell["x"]))
     write_csv(paths.report(report.name, "csv"), COLUMNS, cells, ".6g")
-    write_text(paths.report(report.name, "md"), _markdown(report, settings.experiment(name), results, cells))
+    write_page(report, results, _markdown(report, settings.experiment(name), results, cells))
 
 
 def _judge(cell: dict[str, Any]) -> dict[str, Any]:

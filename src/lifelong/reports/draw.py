@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 
 from lifelong.params import Report, Settings
+from lifelong.reports.findings import write_findings
+from lifelong.reports.layout import write_page
 from lifelong.reports.results import Results
 from lifelong.reports.scoreboard import write_scoreboard
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 
@@ -38,23 +39,26 @@ def draw(settings: Settings, name: str | None) -> None:
         drawn.append(results)
     if name is None:
         write_scoreboard(drawn)
+        write_findings(drawn)
     if faults:
         raise UserError("\n".join(faults))
 
 
 def write(settings: Settings, report: Report, results: Results) -> None:
     """Write a report's files; a page that stays as published says so."""
-    made = results.made.get(report.name)
+    module, made = importlib.import_module(report.kind.module), results.made.get(report.name)
     if made is None or not made.published:
-        importlib.import_module(report.kind.module).write(settings, report, results)
+        module.write(settings, report, results)
         return
+    if hasattr(module, "draw"):  # its CSV holds all that the picture shows
+        module.draw(report, results)
     page = paths.report(report.name, "md")
     text = page.read_text()
     if PUBLISHED not in text:
-        write_text(page, f"{text.rstrip()}\n\n{PUBLISHED}\n")
+        write_page(report, results, f"{text.rstrip()}\n\n{PUBLISHED}\n")
 
 
 PUBLISHED = (
-    "**Imported**: this page and its picture are as published, by older code: what they were drawn from was not kept. "
+    "**Imported**: this page and its numbers are as published, by older code: what they were computed from was not kept. "
     "Running the section again replaces them."
 )

@@ -28,7 +28,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -39,6 +38,7 @@ from lifelong.params.reports import PAPER, PageOptions
 from lifelong.reports.cells import Cell, read_csv
 from lifelong.reports.claims import count_outcomes, describe, find_findings, read_claims, read_papers
 from lifelong.reports.figures.paired import decided, interval
+from lifelong.reports.layout import join_words, link_terms
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
@@ -95,7 +95,7 @@ class Numbers:
             raise UserError(f"fits: row {row!r}, metric {metric!r} of report {report!r} has no printed value")
         fitting = [f"{line['protocol']} ({_shown(line)})" for line in judged if line["verdict"] == "same"]
         if fitting:
-            return _listed(fitting)
+            return join_words(fitting)
         nearest = min(judged, key=lambda line: abs(float(line["difference"])))
         return (
             f"no protocol; the nearest is {nearest['protocol']} ({_shown(nearest)}), {_off(float(nearest['difference']))} it"
@@ -114,7 +114,7 @@ class Numbers:
         return f"{_shown_cell(cell)}{interval(cell)}, {decided(cell)}"
 
     def tally(self, report: str, label: str, metric: str = "acc_difference") -> str:
-        """`more under chunk(5) and chunk(20); undecided under task_oracle`."""
+        """`more under chunks of 5 and chunks of 20; undecided under task told`."""
         result: dict[str, list[str]] = {}
         for line in self._lines(report):
             start, _, protocol = line["row"].rpartition(", ")
@@ -122,11 +122,11 @@ class Numbers:
                 word = decided(self._difference(report, label, protocol, metric))
                 result.setdefault(word, []).append(protocol)
         if not result:
-            self._line(report, f"{label}, task_oracle", metric, PROTOCOL, None)
+            self._line(report, f"{label}, task told", metric, PROTOCOL, None)
         if len(result) == 1:
             return f"{next(iter(result))} under every protocol"
         words = ("more", "less", "undecided", "not judged")
-        return "; ".join(f"{word} under {_listed(result[word])}" for word in words if word in result)
+        return "; ".join(f"{word} under {join_words(result[word])}" for word in words if word in result)
 
     def side_by_side(
         self, first: str, second: str, metrics: list[str], titles: tuple[str, str] = ("As released", "Fair")
@@ -166,7 +166,7 @@ class Numbers:
         found = find_findings(self._results)
         total = sum((count_outcomes(place, found) for place in read_papers()[paper]), Counter[Outcome]())
         told = [f"{total[word]} {word}" for word in OUTCOMES]
-        return _listed([told[0].replace(" ", " are "), *told[1:]])
+        return join_words([told[0].replace(" ", " are "), *told[1:]])
 
     def matrix(self, paper: str) -> str:
         """Every claim of the paper: a line for each report of this section that tests it, or why it is not attempted."""
@@ -212,7 +212,7 @@ class Numbers:
         """`ARI, literal (2 of 5 seeds)`."""
         seeds = {line["row"]: int(line["n"]) for line in self._lines(report) if line["metric"] == "acc"}
         most = max(seeds.values(), default=0)
-        return _listed([f"{row} ({most - n} of {most} seeds)" for row, n in seeds.items() if n < most])
+        return join_words([f"{row} ({most - n} of {most} seeds)" for row, n in seeds.items() if n < most])
 
     def image(self, report: str) -> str:
         result = self._report(report)
@@ -292,7 +292,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         if name != report.name and settings.report(name).kind_name != "page"
     }
     text = rendered(report.options.template, Numbers(others, results), report.title)
-    write_text(paths.report(report.name, "md"), text)
+    write_text(paths.report(report.name, "md"), link_terms(text))
 
 
 def rendered(template: str, numbers: Numbers, title: str) -> str:
@@ -341,11 +341,6 @@ def _off(points: float) -> str:
 
 def _shown_cell(cell: Cell) -> str:
     return format_value(cell.metric, cell.mean, cell.deviation, cell.n)
-
-
-def _listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _printed(line: dict[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,16 @@ def read_provenance(section: str) -> dict[str, Made]:
     Raises:
         UserError: provenance.json is damaged.
     """
-    path = paths.section(section, "provenance.json")
+    return read_made(paths.section(section, "provenance.json").parent)
+
+
+def read_made(folder: Path) -> dict[str, Made]:
+    """What the provenance.json of a section's folder says; nothing where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = folder / "provenance.json"
     if not path.exists():
         return {}
     try:
@@ -64,7 +72,7 @@ def read_provenance(section: str) -> dict[str, Made]:
     except (ValidationError, AttributeError) as error:
         raise UserError(
             f"{path}: found {str(error).splitlines()[0]}; expected an object a name; `git checkout -- {path}` brings back "
-            f"what is kept; deleted, `snakemake {section}` makes it anew"
+            f"what is kept; deleted, `snakemake {folder.name}` makes it anew"
         ) from None
 
 
@@ -99,16 +107,6 @@ def versions_of(experiment: Experiment) -> dict[str, str]:
     state = final_state(experiment, experiment.seeds[0], experiment.tasks[-1])
     found: dict[str, str] = read_record(state)["made"]["versions"] if state.exists() else {}
     return found
-
-
-def seconds_of(folder: Path) -> float | None:
-    """Processor time that the jobs' logs below a folder tell of; none where there is no such log."""
-    told = [
-        float(number)
-        for log in sorted(folder.rglob("*.log"))
-        for number in re.findall(r"^([\d.]+) s of processor time", log.read_text(errors="replace"), re.MULTILINE)
-    ]
-    return round(sum(told), 1) if told else None
 
 
 def describe(settings: Settings, section: str, made: Mapping[str, Made], names: Iterable[str]) -> str:

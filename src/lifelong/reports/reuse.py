@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,12 @@ from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill_reuse import Reuse
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.cells import Cell, read_csv
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
+from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, write_json, write_tensors, write_text
@@ -61,13 +64,13 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         f"## How these were made\n\n{NOTES.format(epochs=requested.epochs, rate=requested.learning_rate)}\n"
         f"Seeds: {collective.seeds}. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
     write_text(paths.report(report.name, "csv"), _csv(curves))
     pairs = {kind: [_last(one["pairs"], kind) for one in result] for kind in curves}
     rules = result[0]["names"]["accuracy"]
     names = {rule: [100 * float(np.mean(one["names"]["accuracy"][rule])) for one in result] for rule in rules}
     write_json(paths.report(report.name, "json"), {"pairs": pairs, "names": names})
-    _draw(paths.report(report.name, "png"), curves)
+    draw(report, results)
 
 
 def _last(pairs: list[dict[str, Any]], kind: str) -> float:
@@ -176,15 +179,15 @@ def _csv(curves: dict[str, np.ndarray]) -> str:
     return text.getvalue()
 
 
-def _draw(path: Path, curves: dict[str, np.ndarray]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4))
-    axis = figure.subplots()
-    for kind, curve in curves.items():
-        axis.plot(100 * curve.mean(0), marker=".", label=kind)
-    axis.set(title="Two tasks as one, cf. Fig. 11", xlabel="epoch", ylabel="%")
-    axis.legend()
-    axis.grid(alpha=0.3)
-    figure.tight_layout()
-    write_figure(path, figure, dpi=80)
+def draw(report: Report, results: Results) -> None:
+    """Two tasks' heads as one (Fig. 11), from the report's CSV."""
+    lines = read_csv(paths.report(report.name, "csv"))
+    setting = describe_setting(report, results, "two tasks learnt as one, mean over pairs and seeds")
+    looks = style.looks(["reused heads", "random heads"])
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=5.5) as (axes,):
+        for label, look in looks.items():
+            kind = label.partition(" ")[0]
+            cells = [Cell(label, "final", 100 * float(one[kind]), None, 1, float(one["epoch"])) for one in lines]
+            style.line(axes, cells, look, label)
+        axes.set(ylabel=QUANTITIES["final"].axis, ylim=(0, 100))
+        style.count_tasks(axes, "Epoch")

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lifelong.params.reports import PAPERS
 from lifelong.reports.claims import count_outcomes, find_findings, read_papers
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import OUTCOMES, Outcome
+from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_text
 
-NAMES = {"anpyc": "ANPyC", "ari": "ARI", "skill": "SKILL", "split2meta": "Split2MetaFusion"}
+BEGIN, END = "<!-- scoreboard: drawn by `lifelong report --all` -->", "<!-- end of scoreboard -->"
 
 TEXT = """\
 # What came of the papers' claims
@@ -22,7 +24,7 @@ A claim is what a paper says in words or by an order of rows. It is tested on th
 over all claims that one section tests (Holm). *Not attempted*: nothing here tests it, or fewer than three seeds do. A claim
 that two reports test counts twice. Most are tested on a smaller tier than the paper's, as each page says.
 
-`lifelong report --all` draws this page and all others from what is kept in git.
+In short, with numbers: [findings](findings.md). `lifelong report --all` draws this page and all others from what git keeps.
 """
 
 
@@ -32,6 +34,16 @@ def write_scoreboard(sections: Sequence[Results]) -> None:
     body = []
     for paper, places in read_papers().items():
         total = sum((count_outcomes(place, findings) for place in places), Counter[Outcome]())
-        body.append([f"[{NAMES[paper]}]({paper}/README.md)", *(str(total[word]) for word in OUTCOMES)])
+        body.append([f"[{PAPERS[paper]}]({paper}/README.md)", *(str(total[word]) for word in OUTCOMES)])
     scores = table(["Paper", *(word.capitalize() for word in OUTCOMES)], body)
-    write_text(Path("reports/README.md"), TEXT.format(scores=scores))
+    write_text(paths.REPORTS / "README.md", TEXT.format(scores=scores))
+    readme = Path("README.md")
+    if readme.exists() and Path("reports") == paths.REPORTS:
+        write_text(readme, put_at_a_glance(readme.read_text(), scores.replace("](", "](reports/")))
+
+
+def put_at_a_glance(readme: str, scores: str) -> str:
+    """The README with the scores between its two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{scores}\n{END}{after}" if after else readme

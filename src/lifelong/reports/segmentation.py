@@ -12,11 +12,13 @@ from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.reports.cells import of, write_cells
 from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import DEVIATION, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_result, write_text
+from lifelong.runtime.artifacts import read_result
 
 NOTES = """\
 Percent on the test images after the last step, mean ± sample deviation over the seeds; void pixels are left out. IoU of a
@@ -45,12 +47,12 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     cells = quantity_cells(results.quantities(report))
     write_cells(paths.report(report.name, "csv"), cells)
     labels = list(report.single())
-    with style.panels(paths.report(report.name, "png"), 1) as (axes,):
-        for number, label in enumerate(labels):
-            style.line(axes, of(cells, label, "iou_seen"), number, label)
-        axes.set_xlabel("Steps learnt")
+    setting = describe_setting(report, results, DEVIATION)
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=5.5) as (axes,):
+        for label, look in style.looks(labels).items():
+            style.line(axes, of(cells, label, "iou_seen"), look, label)
         axes.set_ylabel(QUANTITIES["iou_seen"].axis)
-        axes.legend()
+        style.count_tasks(axes, "Steps learnt")
     at = {(c.row, c.metric, c.x): format_value(c.metric, c.mean, c.deviation, c.n) for c in cells}
     header = ["Learner", *(QUANTITIES[metric].label for metric in MEANS)]
     body = [[label, *(at.get((label, metric, None), "-") for metric in MEANS)] for label in labels]
@@ -59,7 +61,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     image = f"![{report.title}]({report.name.rpartition('/')[2]}.png)"
     parts = [f"# {report.title}\n", f"{image}\n", table(header, body), table(["Class", *labels], by_class)]
     parts += [NOTES, results.made_by(report)]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def means(confusion: np.ndarray, first: int) -> dict[str, float | None]:

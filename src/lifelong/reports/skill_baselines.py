@@ -6,8 +6,6 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +13,13 @@ from lifelong.params import Experiment, Report, Settings
 from lifelong.params.networks import PretrainedNetwork
 from lifelong.params.reports import CollectiveOptions
 from lifelong.params.skill import Collective
+from lifelong.reports.cells import Cell, read_csv
 from lifelong.reports.claims import describe, find_findings
-from lifelong.reports.collective import claims
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
+from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import PRINTED
 from lifelong.runtime import paths
@@ -38,8 +39,6 @@ validation accuracy, the task told.
 
 PERCEPTRON = "The baselines are one perceptron ({widths} hidden units) on the frozen features"
 TRAINED = "The baselines train the whole backbone, its normalisation fixed and folded into the convolutions"
-
-COLOURS = 10  # that matplotlib has before it begins again
 
 TABLE_1 = {
     "ewc": "EWC",
@@ -85,18 +84,17 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     write_json(
         paths.report(report.name, "json"), {"learners": _by_seed(lines), "claims": [describe(one) for one in findings]}
     )
-    _draw(paths.report(report.name, "png"), report.title, lines, tasks)
+    draw(report, results)
     notes = NOTES.format(networks=_networks(learners))
     parts = [
         f"# {report.title}\n",
         f"After all {len(tasks)} tasks:\n",
         _accuracies(lines),
         f"![curves]({paths.report(report.name, 'png').name})\n",
-        *claims(findings),
         *_choices(results, learners),
         f"## How these were made\n\n{notes}\nSeeds: {collective.seeds}. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def _printed() -> dict[str, float]:
@@ -229,25 +227,23 @@ def _csv(lines: Sequence[Line], tasks: list[str]) -> str:
     return text.getvalue()
 
 
-def _draw(path: Path, title: str, lines: Sequence[Line], tasks: list[str]) -> None:
-    """As printed, SKILL without and the baselines with the task told: first task (Fig. 4b), mean (Fig. 8); all untold."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(18, 5.5))
-    axes = figure.subplots(1, 3)
-    learnt = np.arange(1, len(tasks) + 1)
-    for number, line in enumerate(lines):
-        mark = {"marker": "." if number < COLOURS else "x", "color": f"C{number % COLOURS}"}
-        style: dict[str, Any] = mark | {"label": line.label, "linestyle": "-" if line.ours else "--"}
-        asked = line.class_incremental if line.ours else line.task_incremental
-        for axis, r, key in ((axes[0], asked, "first"), (axes[1], asked, "mean"), (axes[2], line.class_incremental, "mean")):
-            if r is not None:
-                axis.plot(learnt, 100 * _curves(r)[key], **style)
-    titles = (f"First task ({tasks[0]}), baselines told, cf. Fig. 4b", "Mean, baselines told, cf. Fig. 8", "Mean, none told")
-    for axis, label in zip(axes, titles, strict=True):
-        axis.set(title=label, xlabel="tasks learnt", ylabel="%")
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
-    figure.suptitle(title)
-    figure.tight_layout()
-    write_figure(path, figure, dpi=80)
+def draw(report: Report, results: Results) -> None:
+    """As printed, SKILL not told and the baselines told: first task (Fig. 4b), mean (8); all not told; from the CSV."""
+    lines = read_csv(paths.report(report.name, "csv"))
+    looks = style.looks(list(dict.fromkeys(line["learner"] for line in lines)))
+    first = lines[0]["task"]
+    shown = {
+        f"First task ({first}), baselines told": ("first", "yes"),
+        "Mean over tasks, baselines told": ("mean", "yes"),
+        "Mean over tasks, none told": ("mean", "no"),
+    }
+    setting = describe_setting(report, results, "mean over seeds; SKILL is never told the task")
+    with style.panels(paths.report(report.name, "png"), 3, report.title, setting, height=3.4) as several:
+        for axes, (title, (key, baselines_told)) in zip(several, shown.items(), strict=True):
+            for label, look in looks.items():
+                told = "no" if label.startswith("SKILL") else baselines_told
+                own = [one for one in lines if (one["learner"], one["told"]) == (label, told) and one[key]]
+                cells = [Cell(label, key, 100 * float(one[key]), None, 1, float(one["tasks_learnt"])) for one in own]
+                style.line(axes, cells, look, label)
+            axes.set(title=title, ylabel=QUANTITIES["final"].axis, ylim=(0, 103))
+            style.count_tasks(axes)

@@ -14,6 +14,7 @@ from lifelong.networks.backbones.macs import convolution_channels, forward_macs
 from lifelong.params import Report, Settings
 from lifelong.params.reports import SkillCostsOptions
 from lifelong.params.skill import table_file
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import PRINTED, judge_counted
@@ -123,7 +124,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         *_ours(options, counted),
         f"## How these were made\n\nCounted, not measured: see `methods/skill/costs.py`. {results.made_by(report)}",
     ]
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
     write_text(paths.report(report.name, "csv"), _csv(rows))
     write_json(paths.report(report.name, "json"), {row["row"]: row["corrected"].efficiency for row in rows})
 

@@ -7,17 +7,16 @@ from typing import Any
 from lifelong.params import Report, Settings
 from lifelong.params.reports import ComparisonOptions
 from lifelong.reports.cells import write_csv
-from lifelong.reports.claims import find_findings
-from lifelong.reports.figures.publish import VERDICTS as CLAIM_NOTES
-from lifelong.reports.figures.publish import findings_table
+from lifelong.reports.figures import comparison
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.observations import sample
 from lifelong.reports.provenance import Made
 from lifelong.reports.quantities import METRICS, PROTOCOLS, format_value
 from lifelong.reports.results import Results
-from lifelong.reports.verdicts import judge_cell, printed_table, tolerance
+from lifelong.reports.verdicts import Printed, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_text
+from lifelong.runtime.artifacts import write_json
 
 NOTES = """\
 Values are percent on the test split: mean ± sample deviation over the seeds. Task-incremental: the task is told at test.
@@ -46,17 +45,23 @@ printed value marked † is doubtful in itself, as said below the table.
 
 
 def write(settings: Settings, report: Report, results: Results) -> None:
-    """Write reports/<name>.md, .csv and .json."""
+    """Write reports/<name>.md, .csv, .json and .png."""
     cells = _cells(report, results)
     write_csv(paths.report(report.name, "csv"), COLUMNS, cells, ".4f")
     write_json(paths.report(report.name, "json"), _metrics(report, cells))
-    write_text(paths.report(report.name, "md"), _markdown(report, results, cells))
+    write_page(report, results, _markdown(report, results, cells))
+    comparison.draw(report, results, _printed(report))
+
+
+def _printed(report: Report) -> dict[tuple[str, str], Printed]:
+    assert isinstance(report.options, ComparisonOptions)
+    return printed_table(report.options.printed) if report.options.printed else {}
 
 
 def _cells(report: Report, results: Results) -> list[dict[str, Any]]:
     """One record a row, protocol and metric; values in percent; printed ones only under the papers' own protocol."""
     assert isinstance(report.options, ComparisonOptions)
-    printed = printed_table(report.options.printed) if report.options.printed else {}
+    printed = _printed(report)
     told = {m: [results.spread(name, m)["mean"] for name in report.single().values()] for m in METRICS}
     means = {metric: [mean for mean in column if mean is not None] for metric, column in told.items()}
     cells = []
@@ -113,7 +118,7 @@ def _metrics(report: Report, cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> str:
     by_key = {(c["row"], c["protocol"], c["metric"]): c for c in cells}
-    parts = [f"# {report.title}\n"]
+    parts: list[str] = []
     for protocol in PROTOCOLS:
         shown = [m for m in METRICS if any((row, protocol, m) in by_key for row in report.experiments)]
         header = ["Method", "Heads", *(METRICS[m].label for m in shown)]
@@ -143,8 +148,6 @@ def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> 
         ]
         doubts = "".join(f"- † {c['row']}, {METRICS[c['metric']].label}: {c['doubt']}.\n" for c in judged if c["doubt"])
         parts.append(f"## Beside the printed table (task-incremental)\n\n{table(header, body)}\n{words}\n{doubts}")
-    if findings := [one for one in find_findings(results) if one.report == report.name]:
-        parts.insert(1, f"## Claims of the paper\n\n{findings_table(findings)}\n{CLAIM_NOTES}\n")
     if gridded := [[row, told] for row, name in report.single().items() if (told := choices(results.of(name)))]:
         header = ["Method", "ACC on the validation split by option"]
         parts.append(f"## Options chosen\n\n{table(header, gridded)}\n{CHOICES}")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+REPORTS = Path(os.environ.get("LIFELONG_REPORTS", "reports"))
+"""Where reports and what they keep are written; elsewhere than `reports`, what git keeps there stays as it is."""
 
 RESULTS = Path("results")
 CHECKPOINTS = RESULTS / ".checkpoints"
 LOGS = Path("logs")
+RECEIPTS = (RESULTS if Path("reports") == REPORTS else REPORTS) / ".receipts"
 
 
 def images(dataset: str) -> Path:
@@ -60,12 +65,12 @@ def tracked_collective(name: str) -> Path:
 
 def report(name: str, suffix: str) -> Path:
     """A file of a report; its name is `<section>/<report>`."""
-    return Path(f"reports/{name}.{suffix}")
+    return REPORTS / f"{name}.{suffix}"
 
 
 def receipt(kind: str, name: str) -> Path:
     """What says how the files of a job were made that hold no record themselves."""
-    return RESULTS / ".receipts" / kind / f"{name}.json"
+    return RECEIPTS / kind / f"{name}.json"
 
 
 def features(backbone: str, tier: str, dataset: str, split: str) -> Path:
@@ -131,13 +136,13 @@ def collective_predictions(name: str, seed: int | str) -> Path:
 
 def section(name: str, file: str) -> Path:
     """A file that a section keeps: results.csv, quantities.csv, imported.csv, provenance.json."""
-    return Path("reports") / name / file
+    return REPORTS / name / file
 
 
 def evidence(report: str) -> Path:
     """Images that a report shows; its name is `<section>/<report>`."""
     folder, _, name = report.partition("/")
-    return Path("reports") / folder / "evidence" / f"{name}.safetensors"
+    return REPORTS / folder / "evidence" / f"{name}.safetensors"
 
 
 def logs(name: str) -> Path:

@@ -7,7 +7,9 @@ for. So a stale file, or one in another's place, is never used, whatever its tim
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from lifelong.runtime.errors import UserError
 
 Made = Mapping[str, Any]
 """`path`, `fingerprint`, `versions`, `device`; by path the content of its sources (`from`), the digests of plain files that
-were read (`plain`) and of those written with it (`beside`)."""
+were read (`plain`) and of those written with it (`beside`), and how what is not the project's looked (`outside`)."""
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")
 """Libraries whose version numbers depend on; a result of others is made anew."""
@@ -43,6 +45,7 @@ class Work:
         sources: the content of each result read so far.
         plain: the digest of each plain file of the project that was read so far.
         beside: the digest of each plain file written so far.
+        outside: how each file or directory that is not the project's looked when it was read.
     """
 
     fingerprint: str | None
@@ -50,6 +53,7 @@ class Work:
     sources: dict[str, str] = field(default_factory=dict)
     plain: dict[str, str] = field(default_factory=dict)
     beside: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, str] = field(default_factory=dict)
     device: str | None = None
 
 
@@ -91,6 +95,8 @@ def describe(path: Path) -> dict[str, Any]:
             made["plain"] = plain
         if work.beside:
             made["beside"] = dict(sorted(work.beside.items()))
+        if work.outside:
+            made["outside"] = dict(sorted(work.outside.items()))
         if work.device:
             made["device"] = work.device
     return made
@@ -124,6 +130,19 @@ def note_plain_source(path: Path, digest: str) -> None:
     """A plain file of the project was read; the next result says so, unless the job writes it too."""
     if _works and not path.is_absolute():
         _works[-1].plain.setdefault(str(path), digest)
+
+
+def look_at(path: Path) -> str:
+    """What tells a file, or all files of a directory, from others without reading them: names, sizes and times."""
+    files = [path] if path.is_file() else [Path(above, name) for above, _, names in os.walk(path) for name in names]
+    lines = [f"{file.relative_to(path)} {(at := file.stat()).st_size} {at.st_mtime_ns}" for file in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def note_outside(path: Path) -> None:
+    """Data that params.yaml pins by no hash are about to be read; the next result says how they looked."""
+    if _works:
+        _works[-1].outside[str(path)] = look_at(path)
 
 
 def note_plain_file(path: Path, digest: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -105,6 +106,16 @@ def describe_usage() -> str:
     """What this process has used so far: the last line of a log, if its job ended well."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return f"{used.ru_utime + used.ru_stime:.1f} {_SPENT} {used.ru_maxrss / 1024:.0f} MiB"
+
+
+def count_seconds(folder: Path) -> float | None:
+    """Processor time that the jobs' logs below a folder tell of; none where there is no such log."""
+    told = [
+        float(number)
+        for log in sorted(folder.rglob("*.log"))
+        for number in re.findall(rf"^([\d.]+) {_SPENT}", log.read_text(errors="replace"), re.MULTILINE)
+    ]
+    return round(sum(told), 1) if told else None
 
 
 def failures(since: float, folder: Path = Path("logs")) -> str:

@@ -31,6 +31,7 @@ from lifelong.pipeline.tracking.mlflow_runs import (
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import file_digest, json_digest, missing_file, read_record, read_result
 from lifelong.runtime.errors import UserError
+from lifelong.runtime.supervision import count_seconds
 
 DESCRIPTION = f"""\
 One run for each experiment (means over its seeds) and, nested in it, one for each seed. The means alone:
@@ -79,6 +80,7 @@ def _records(experiment: Experiment) -> list[Record]:
             *_deviations(summary),
             Point("std/n", len(scores)),
         ),
+        seconds=count_seconds(paths.logs(experiment.name)) or 0,
     )
     return [own, *(_seed_record(experiment, summary, scores[k], k) for k in range(len(scores)))]
 
@@ -120,6 +122,7 @@ def _seed_record(experiment: Experiment, summary: dict[str, Any], scores: dict[s
             NOTE: _note(summary, [scores], own),
         },
         points=(*_results(summary, [scores], own), *_learning(experiment, seed)),
+        seconds=count_seconds(paths.logs(f"{experiment.name}/seed-{seed}")) or 0,
     )
 
 

@@ -13,13 +13,16 @@ import math
 import os
 import re
 import socket
+import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -51,13 +54,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Record:
-    """All that one run shall hold. `key` finds the run again; the hash of the rest tells whether it still holds it."""
+    """All that one run shall hold. `key` finds the run again; the hash of the rest tells whether it still holds it.
+
+    `seconds`, the processor time behind it, is its duration; it differs from machine to machine, so the hash leaves it out.
+    """
 
     key: str
     name: str
     parameters: dict[str, str]
     tags: dict[str, str]
     points: tuple[Point, ...]
+    seconds: float = 0
 
     @property
     def content(self) -> str:
@@ -92,6 +99,20 @@ def flatten_parameters(value: Any, key: str = "") -> dict[str, str]:
     return {key: str(value)[:CHARACTERS]}
 
 
+COMPARED = "workflowType=machine_learning&compareRunsMode=CHART"
+"""What MLflow's page is asked for: its view for models that are trained, with the runs in charts side by side."""
+
+
+def list_homes(uri: str) -> list[tuple[str, str]]:
+    """Names and numbers of our experiments in a database that is a file, as MLflow keeps them; none of other stores."""
+    database = _sqlite_file(uri)
+    if database is None:
+        return []
+    with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+        asked = f"select name, experiment_id from experiments where name like '{PREFIX}/%' and lifecycle_stage = 'active'"
+        return [(name, str(number)) for name, number in connection.execute(f"{asked} order by name")]
+
+
 def write_runs(uri: str, home: Home, owner: str, records: Sequence[Record], receipt: Path, again: str) -> None:
     """Make MLflow hold exactly these runs of their owner, the first of them above the others, and write the receipt.
 
@@ -121,12 +142,12 @@ def _synchronise(uri: str, wanted: Home, owner: str, records: Sequence[Record]) 
         home = _mlflow_experiment(client, wanted, None if database is None else Path("mlartifacts").absolute().as_uri())
         runs = _runs(client, owner, copy)
         used: list[str] = []
-        written = 0
+        written, own = 0, {COPY: copy, **_commit()}
         for record in records:
             parent = {PARENT: used[0]} if used else {}
             run_id = _holding(runs, home, record)
             if run_id is None:
-                run_id = _write(client, home, record, {**parent, COPY: copy})
+                run_id = _write(client, home, record, {**parent, **own})
                 written += 1
             elif parent and runs[run_id].data.tags.get(PARENT) != used[0]:
                 client.set_tag(run_id, PARENT, used[0])
@@ -152,6 +173,23 @@ def _working_copy(database: Path | None) -> str:
         return "own"
     place = f"{getpass.getuser()}@{socket.gethostname()}:{Path.cwd()}"
     return hashlib.sha256(place.encode()).hexdigest()[:16]
+
+
+def _commit() -> dict[str, str]:
+    """Tags for the commit whose code wrote a run and whether more was edited; none outside git."""
+
+    def ask(*question: str) -> str | None:
+        answer = subprocess.run(["git", *question], capture_output=True, text=True, check=False)
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    with suppress(FileNotFoundError):
+        commit, edited = (
+            ask("rev-parse", "HEAD"),
+            ask("status", "--porcelain", "--untracked-files=no", "--", "src", "params*"),
+        )
+        if commit is not None and edited is not None:
+            return {"mlflow.source.git.commit": commit, f"{PREFIX}.git.dirty": str(bool(edited)).lower()}
+    return {}
 
 
 def _runs(client: MlflowClient, owner: str, copy: str) -> dict[str, Run]:
@@ -193,7 +231,8 @@ def _write(client: MlflowClient, home: str, record: Record, more: dict[str, str]
     now = int(time.time() * 1000)
     known_by = {f"{PREFIX}.{key}": record.tags[f"{PREFIX}.{key}"] for key in ("experiment", "level")}
     tags = {**known_by, f"{PREFIX}.key": record.key, f"{PREFIX}.content": record.content, **more}
-    run_id: str = client.create_run(home, start_time=now, tags=tags, run_name=record.name).info.run_id
+    start = now - int(1000 * record.seconds)
+    run_id: str = client.create_run(home, start_time=start, tags=tags, run_name=record.name).info.run_id
     try:
         for points in _batches(record.points, METRICS_A_BATCH):
             client.log_batch(run_id, metrics=[Metric(p.key, p.value, now, p.step) for p in points])

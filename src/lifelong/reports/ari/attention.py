@@ -11,11 +11,13 @@ from lifelong.params import Experiment, Report, Settings
 from lifelong.params.reports import AttentionOptions
 from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import write_csv
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_tensors, write_text
+from lifelong.runtime.artifacts import write_tensors
 
 KINDS = ("images", "attention", "mask")
 EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -53,7 +55,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     assert isinstance(report.options, AttentionOptions)
     count = report.options.images
     if not results.keeps_picture(report):
-        _draw(report, count, results.evidence(report)[0])
+        _draw(report, results, count, results.evidence(report)[0])
     at: dict[tuple[str, str], dict[int, float]] = {}
     for one in results.quantities(report):
         at.setdefault((one.row, one.metric), {})[int(one.x or 0)] = one.value or 0.0
@@ -68,27 +70,32 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         body += [["Printed", part, *(f"{value:.2f}" for value in values)] for part, values in PRINTED.items()]
     header = ["Network", "Attention", *(f"Image {i + 1}" for i in range(count))]
     text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
-def _draw(report: Report, count: int, arrays: dict[str, np.ndarray]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2 * count, 6 * len(report.experiments)), layout="constrained")
-    panels = figure.subplots(3 * len(report.experiments), count, squeeze=False)
-    for number, label in enumerate(report.experiments):
-        images, attention, mask = (arrays[f"{label}/{kind}"] for kind in KINDS)
-        for column in range(count):
-            top, middle, bottom = panels[3 * number : 3 * number + 3, column]
-            picture = images[column].transpose(1, 2, 0)
-            top.imshow(picture if picture.shape[2] == 3 else picture[:, :, 0], cmap="gray")
-            middle.imshow(attention[column, 0], cmap="viridis", vmin=0, vmax=1)
-            bottom.imshow(mask[column, 0], cmap="viridis", vmin=0, vmax=1)
-        for line, title in enumerate((label, "A", "B = 1 - A∘A")):
-            panels[3 * number + line, 0].set_ylabel(title)
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-    write_figure(paths.report(report.name, "png"), figure)
+def _draw(report: Report, results: Results, count: int, arrays: dict[str, np.ndarray]) -> None:
+    picture, down = paths.report(report.name, "png"), 3 * len(report.experiments)
+    setting = describe_setting(report, results, "first seed; A and B from 0 (dark) to 1 (bright)")
+    with style.panels(
+        picture,
+        down * count,
+        report.title,
+        setting,
+        columns=count,
+        width=1.4,
+        height=1.4,
+        values="",
+    ) as several:
+        for number, label in enumerate(report.experiments):
+            images, attention, mask = (arrays[f"{label}/{kind}"] for kind in KINDS)
+            for column in range(count):
+                top, middle, bottom = (several[(3 * number + line) * count + column] for line in range(3))
+                image = images[column].transpose(1, 2, 0)
+                style.picture(top, image if image.shape[2] == 3 else image[:, :, 0], cmap="gray")
+                style.picture(middle, attention[column, 0], cmap=style.MAP, vmin=0, vmax=1)
+                style.picture(bottom, mask[column, 0], cmap=style.MAP, vmin=0, vmax=1)
+            for line, title in enumerate((label, "A", "B = 1 - A∘A")):
+                several[(3 * number + line) * count].set_ylabel(title)
 
 
 def shares(attention: np.ndarray) -> dict[str, float]:

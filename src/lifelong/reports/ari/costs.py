@@ -14,11 +14,11 @@ from lifelong.methods.ari import AriOptions
 from lifelong.params import Experiment, Report, Settings
 from lifelong.params.reports import CostsOptions
 from lifelong.reports.cells import write_csv
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import judge_counted
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 PRINTED_RATIO = 1.2
 """The paper's section 4.3: the attack makes training 20 % longer."""
@@ -82,7 +82,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     header = ["Row", "Experiment", "ms a mini-batch", "Ratio", f"Printed {PRINTED_RATIO:g}", "MB of task models"]
     notes = NOTES.format(rounds=report.options.rounds)
     text = f"# {report.title}\n\n{table(header, body)}\n## How these were made\n\n{notes}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def medians(steps: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.pipeline.states import read_curve
 from lifelong.reports.cells import write_csv
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results, quantity_cells
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 MIXING = "random models, mixed"
 MODELS, PARAMETERS, ROUNDS = 6, 1000, 5
@@ -46,21 +49,17 @@ def measure(settings: Settings, report: Report) -> list[Quantity]:
 
 def write(settings: Settings, report: Report, results: Results) -> None:
     """Write first and last epoch's distances, every epoch as CSV, and the curves."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(4.5 * len(report.experiments), 4), layout="constrained")
-    panels = figure.subplots(1, len(report.experiments), sharey=True, squeeze=False)[0]
     rows: list[dict[str, Any]] = []
     body = []
     measured = results.quantities(report)
-    for axes, label in zip(panels, report.experiments, strict=True):
+    curves: dict[str, list[list[float]]] = {}
+    for label in report.experiments:
         own = [one for one in measured if one.row == label]
         for task in sorted({int(one.y or 0) for one in own}):
             cells = quantity_cells(one for one in own if one.y == task)
             mean = [cell.mean for cell in cells if cell.metric == "distance"]
             rate = [cell.mean for cell in cells if cell.metric == "learning_rate"]
-            axes.plot(range(len(mean)), mean, label=f"task {task}")
+            curves.setdefault(label, []).append(mean)
             rows += [
                 {"row": label, "task": task, "epoch": epoch, "distance": value, "learning_rate": r}
                 for epoch, (value, r) in enumerate(zip(mean, rate, strict=True))
@@ -68,15 +67,24 @@ def write(settings: Settings, report: Report, results: Results) -> None:
             ratio = (mean[-1] / mean[0]) / (rate[-1] / rate[0])
             numbers = [f"{mean[0]:.2f}", f"{mean[-1]:.2f}", f"{mean[-1] / mean[0]:.3f}", f"{ratio:.3f}"]
             body.append([label, str(task), *numbers, str(cells[0].n)])
-        axes.set(title=label, xlabel="Epoch", ylabel="Mean distance to the base, 1e-6", yscale="log")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(fontsize="x-small")
-    write_figure(paths.report(report.name, "png"), figure)
+    _draw(report, results, curves)
     write_csv(paths.report(report.name, "csv"), ["row", "task", "epoch", "distance", "learning_rate"], rows, ".4f")
     header = ["Run", "Task", "First epoch", "Last epoch", "Last / first", "Of it, beyond the learning rate's fall", "Seeds"]
     argument = _argument([one for one in measured if one.row == MIXING])
     text = f"# {report.title}\n\n{table(header, body)}\n{NOTES}\n{argument}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
+
+
+def _draw(report: Report, results: Results, curves: dict[str, list[list[float]]]) -> None:
+    setting = describe_setting(report, results, "mean over the task models of the last task")
+    looks = style.looks(list(curves))
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=5.5) as (axes,):
+        for label, of_tasks in curves.items():
+            mean = np.mean(of_tasks, 0)
+            axes.plot(range(1, len(mean) + 1), mean, label=label, color=looks[label].colour, marker=looks[label].marker)
+        axes.set_ylabel("Mean distance to the base, 1e-6")
+        axes.set_ylim(bottom=0)
+        style.count_tasks(axes, "Epoch")
 
 
 def _curve(name: str, seed: int, session: int, task: int) -> tuple[list[float], list[float]]:

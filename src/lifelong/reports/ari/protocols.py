@@ -6,14 +6,17 @@ from typing import Any
 
 from lifelong.params import Report, Settings
 from lifelong.params.reports import ProtocolsOptions
-from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS
+from lifelong.reports.ari.words import ANSWERS, NOTES, OTHERS, PROTOCOLS
 from lifelong.reports.cells import Cell, write_csv
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import DEVIATION, OTHER_SEEDS, describe_diverged, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Printed, Sample, judge_cell, printed_table, tolerance
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_text
+from lifelong.runtime.artifacts import write_json
 
 METRICS = {"acc": "ACC", "bwt": "BWT", "fwt_gem": "FWT (GEM)"}
 
@@ -30,8 +33,8 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     for cell in cells:
         values.setdefault(cell["row"], {}).setdefault(cell["protocol"], {})[cell["metric"]] = round(cell["mean"], 4)
     write_json(paths.report(report.name, "json"), values)
-    write_text(paths.report(report.name, "md"), _markdown(report, results, cells))
-    _figure(report, cells)
+    write_page(report, results, _markdown(report, results, cells))
+    _draw(report, results, cells)
 
 
 def _cells(results: Results, row: str, experiment: str) -> list[dict[str, Any]]:
@@ -49,7 +52,7 @@ def _judge(cells: list[dict[str, Any]], printed: dict[tuple[str, str], Printed])
     """Hold every cell of a row that is printed against the printed value, under each protocol."""
     for cell in cells:
         target = printed.get((cell["row"], cell["metric"]))
-        if target is None or cell["protocol"].startswith("task_pred"):
+        if target is None or cell["protocol"] not in ANSWERS.values():
             continue
         beside = [c["mean"] for c in cells if all(c[key] == cell[key] for key in ("protocol", "metric"))]
         ours = Sample(cell["mean"], cell["deviation"], cell["n"])
@@ -62,7 +65,7 @@ def _markdown(report: Report, results: Results, cells: list[dict[str, Any]]) -> 
     parts = [f"# {report.title}\n"]
     for metric, title in METRICS.items():
         shown = [p for p in PROTOCOLS.values() if any((row, p, metric) in by_key for row in report.experiments)]
-        shown = shown if metric == "acc" else [p for p in shown if not p.startswith("task_pred")]
+        shown = shown if metric == "acc" else [p for p in shown if p in ANSWERS.values()]
         if shown:
             body = [[row, *(_shown(by_key.get((row, p, metric))) for p in shown)] for row in report.experiments]
             parts.append(f"## {title}\n\n{table(['Method', *shown], body)}")
@@ -95,16 +98,26 @@ def _shown(cell: dict[str, Any] | None) -> str:
     return f"{cell['mean']:.2f}" + (f" ± {cell['deviation']:.2f}" if cell["deviation"] is not None else " (n = 1)")
 
 
-def _figure(report: Report, cells: list[dict[str, Any]]) -> None:
-    from lifelong.reports.figures import style
-
-    shown = [p for p in PROTOCOLS.values() if not p.startswith("task_pred")]
-    result = {
+def _draw(report: Report, results: Results, cells: list[dict[str, Any]]) -> None:
+    at = {
         (cell["row"], cell["protocol"]): Cell(cell["row"], "acc", cell["mean"], cell["deviation"], cell["n"])
         for cell in cells
         if cell["metric"] == "acc"
     }
-    rows = list(report.experiments)
-    with style.panels(paths.report(report.name, "png"), 1, width=9.0) as (axes,):
-        style.bars(axes, rows, [(p, [result.get((row, p)) for row in rows]) for p in shown])
-        axes.set_ylabel(QUANTITIES["acc"].axis)
+    rows, names = list(report.experiments), list(ANSWERS.values())
+    printed = {cell["row"]: cell["printed"] for cell in cells if cell["metric"] == "acc" and "printed" in cell}
+    with style.panels(
+        paths.report(report.name, "png"),
+        1,
+        report.title,
+        describe_setting(report, results, DEVIATION),
+        note=describe_diverged(results, report.single(), OTHER_SEEDS),
+        width=7.5,
+        height=style.dots_height(len(rows), len(names)),
+        values="x",
+    ) as (axes,):
+        looks = style.looks(names)
+        series = [(p, [at.get((row, p)) for row in rows], looks[p]) for p in names]
+        style.dots(axes, rows, series, [printed.get(row) for row in rows])
+        axes.set_xlim(0, 100)
+        axes.set_xlabel(QUANTITIES["acc"].axis)

@@ -8,17 +8,16 @@ import numpy as np
 
 from lifelong.params import Report, Settings
 from lifelong.params.reports import StepsOptions
-from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS
+from lifelong.reports.ari.words import NOTES, OTHERS, PROTOCOLS, SHOWN
 from lifelong.reports.cells import Cell, cell_over_seeds, write_csv
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import DEVIATION, OTHER_SEEDS, describe_diverged, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Printed, printed_table
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
-
-SHOWN = ("class_il", "chunk(1)", "chunk(20)", "task_oracle")
-"""Protocols drawn in the figure."""
 
 COLUMNS = ["row", "protocol", "metric", "x", "mean", "deviation", "n", "printed_mean", "verdict"]
 
@@ -30,10 +29,6 @@ held against a curve at another level of accuracy.
 
 def write(settings: Settings, report: Report, results: Results) -> None:
     """Write a table for each protocol, printed rows below ours, and a figure."""
-    from matplotlib.ticker import MaxNLocator
-
-    from lifelong.reports.figures import style
-
     assert isinstance(report.options, StepsOptions)
     printed = printed_table(report.options.printed) if report.options.printed else {}
     curves: dict[tuple[str, str], list[Cell]] = {}
@@ -46,15 +41,25 @@ def write(settings: Settings, report: Report, results: Results) -> None:
                 shares[label, title] = share
     write_csv(paths.report(report.name, "csv"), COLUMNS, _lines(curves, shares, printed), ".4f")
     parts = [f"# {report.title}\n"]
-    with style.panels(paths.report(report.name, "png"), len(SHOWN), columns=2) as several:
+    looks = style.looks(list(report.experiments))
+    with style.panels(
+        paths.report(report.name, "png"),
+        len(SHOWN),
+        report.title,
+        describe_setting(report, results, DEVIATION),
+        note=describe_diverged(results, report.single(), OTHER_SEEDS),
+        columns=2,
+    ) as several:
         for axes, title in zip(several, SHOWN, strict=True):
-            for number, label in enumerate(report.experiments):
+            for label, look in looks.items():
                 if found := curves.get((label, title)):
-                    style.line(axes, found, number, label, dashed=number >= len(style.COLOURS))
-            axes.set(title=title, xlabel="Tasks learnt", ylabel=QUANTITIES["accuracy"].axis)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles, labels = several[0].get_legend_handles_labels()
-        several[0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
+                    style.line(axes, found, look, label)
+                if known := {
+                    float(t): printed[label, f"after-{t}"].mean for t in range(1, 99) if (label, f"after-{t}") in printed
+                }:
+                    style.printed_line(axes, known, look, label)
+            axes.set(title=title.capitalize(), ylabel=QUANTITIES["accuracy"].axis)
+            style.count_tasks(axes)
     for title in PROTOCOLS.values():
         body = [
             [label, *map(_shown, curves[label, title]), _shown(shares.get((label, title))), str(curves[label, title][0].n)]
@@ -70,7 +75,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     parts.append(f"## How these were made\n\n{NOTES}\n{OWN_NOTES}{lost}{results.made_by(report)}")
     body = [[label, name] for label, name in report.single().items()]
     parts.append(table(["Row", "Experiment in params.yaml"], body))
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    write_page(report, results, "\n".join(parts))
 
 
 def left(curves: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from lifelong.params import Report, Settings
 from lifelong.reports.cells import Cell, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
+from lifelong.reports.figures.setting import DEVIATION, TOLD, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
@@ -22,13 +23,12 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     for label, name in report.single().items():
         cells += results.curve(label, name)
     tasks = sorted({cell.x for cell in cells if cell.x is not None})
-    with style.panels(paths.report(report.name, "png"), 1) as (axes,):
-        for number, label in enumerate(report.experiments):
-            style.line(axes, of(cells, label, "accuracy"), number, label)
-        axes.set_xlabel("Tasks learnt")
+    setting = describe_setting(report, results, TOLD, DEVIATION)
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=5.5) as (axes,):
+        for label, look in style.looks(list(report.experiments)).items():
+            style.line(axes, of(cells, label, "accuracy"), look, label)
         axes.set_ylabel(QUANTITIES["accuracy"].axis)
-        axes.set_xticks(tasks if len(tasks) <= 10 else tasks[1::2])
-        axes.legend()
+        style.count_tasks(axes)
     at = {(cell.row, cell.x): format_value("accuracy", cell.mean, cell.deviation, cell.n) for cell in cells}
     few = tasks if len(tasks) <= 6 else [tasks[0], tasks[len(tasks) // 2 - 1], tasks[-1]]
     header = ["Label", *(f"After task {t:g}" for t in few)]

@@ -19,6 +19,7 @@ from lifelong.pipeline.inputs import Inputs
 from lifelong.reports.cells import Cell, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
+from lifelong.reports.figures.setting import DEVIATION, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results, quantity_cells
@@ -73,7 +74,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     curves = [cell for cell in measured if cell.metric == "density"]
     shapes = [cell for cell in measured if cell.metric != "density"]
     cells = _beside_printed(shapes, printed_table(options.printed) if options.printed else {})
-    _draw(report, cells, curves)
+    _draw(report, results, cells, curves)
     header = ["Importance", *(QUANTITIES[metric].axis for metric in SHAPE)]
     rows = [_row(kind, label) for kind in MEASURES for label in report.experiments]
     body = [[row, *(_shown(of(cells, row, metric)[0]) for metric in SHAPE)] for row in rows]
@@ -158,24 +159,31 @@ def _shown(cell: Cell) -> str:
     return format_value(cell.metric, cell.mean, cell.deviation, cell.n)
 
 
-def _draw(report: Report, cells: Sequence[Cell], curves: Sequence[Cell]) -> None:
-    labels = list(report.experiments)
-    with style.panels(paths.report(report.name, "png"), len(labels) + 2, columns=2) as several:
+def _draw(report: Report, results: Results, cells: Sequence[Cell], curves: Sequence[Cell]) -> None:
+    labels, looks = list(report.experiments), style.looks(MEASURES)
+    rows = [_row(measure, label) for measure in MEASURES for label in labels]
+    with style.panels(
+        paths.report(report.name, "png"),
+        len(labels) + 2,
+        report.title,
+        describe_setting(report, results, "after the first task", DEVIATION),
+        columns=2,
+        values="",
+    ) as several:
         for axes, label in zip(several, labels, strict=False):
-            for number, measure in enumerate(MEASURES):
-                style.steps(axes, of(curves, _row(measure, label), "density"), number, measure)
-            axes.set_yscale("log")
-            axes.set_title(label.capitalize())
-            axes.set_xlabel("Importance, normalised")
-            axes.set_ylabel(QUANTITIES["density"].axis)
-            axes.legend()
+            for measure, look in looks.items():
+                style.steps(axes, of(curves, _row(measure, label), "density"), look, measure)
+            axes.set(
+                title=label.capitalize(), xlabel="Importance, normalised", ylabel=QUANTITIES["density"].axis, yscale="log"
+            )
         top = max((cell.mean + (cell.deviation or 0) for cell in curves), default=1.0)
         low = min((cell.mean for cell in curves if cell.mean > 0), default=0.1)
         for axes in several[: len(labels)]:
             axes.set_ylim(low / 2, top * 2)
         for axes, metric in zip(several[len(labels) :], ("kurtosis_fisher", "skewness"), strict=True):
-            series = [(label, [of(cells, _row(m, label), metric)[0] for m in MEASURES]) for label in labels]
-            style.bars(axes, MEASURES, series)
+            found = [of(cells, row, metric)[0] for row in rows]
+            shown = [looks[measure] for measure in MEASURES for _ in labels]
+            style.dots(axes, rows, [("", found, shown)], [cell.printed_mean for cell in found])
             if metric == "kurtosis_fisher":
-                axes.set_yscale("log")
-            axes.set_ylabel(QUANTITIES[metric].axis)
+                axes.set_xscale("log")
+            axes.set_xlabel(QUANTITIES[metric].axis)

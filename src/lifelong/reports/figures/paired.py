@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from lifelong.params import Report, Settings
 from lifelong.params.reports import PairedOptions
+from lifelong.reports.ari.words import ANSWERS, OTHERS, SHOWN
 from lifelong.reports.ari.words import NOTES as PROTOCOL_NOTES
-from lifelong.reports.ari.words import OTHERS, PROTOCOLS
 from lifelong.reports.cells import Cell, margin, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
+from lifelong.reports.figures.setting import INTERVAL, OTHER_SEEDS, describe_diverged, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results
@@ -32,14 +34,28 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     cells: list[Cell] = []
     for label, names in report.experiments.items():
         cells += [cell for metric in options.metrics for cell in _gains(results, label, names, metric)]
-    compared = [p for p in PROTOCOLS.values() if any(cell.row.endswith(f", {p}") for cell in cells)]
+    compared = [p for p in ANSWERS.values() if any(cell.row.endswith(f", {p}") for cell in cells)]
     labels = list(report.experiments)
-    with style.panels(paths.report(report.name, "png"), len(options.metrics), columns=1, width=9.0) as several:
-        for axes, metric in zip(several, options.metrics, strict=True):
-            series = [(p, [_drawn(cells, f"{label}, {p}", f"{metric}_difference") for label in labels]) for p in compared]
-            style.bars(axes, labels, series)
-            axes.axhline(0, color="black", linewidth=0.8)
-            axes.set_ylabel(QUANTITIES[f"{metric}_difference"].axis)
+    shown = [p for p in SHOWN if p in compared]
+    with style.panels(
+        paths.report(report.name, "png"),
+        len(options.metrics) * len(shown),
+        report.title,
+        describe_setting(report, results, INTERVAL),
+        note=describe_diverged(
+            results, {name: name for names in report.experiments.values() for name in names}, OTHER_SEEDS
+        ),
+        columns=len(shown) if len(shown) > 1 else len(options.metrics),
+        width=2.6 if len(shown) > 1 else 4.2,
+        height=style.dots_height(len(labels)),
+        values="",
+        share="y",
+    ) as several:
+        for axes, (metric, p) in zip(several, itertools.product(options.metrics, shown), strict=True):
+            column = [_drawn(cells, f"{label}, {p}", f"{metric}_difference") for label in labels]
+            style.dots(axes, labels, [("", column, style.Look(style.BLUE))])
+            axes.axvline(0, color=style.INK, linewidth=0.9)
+            axes.set(title=p.capitalize(), xlabel=QUANTITIES[f"{metric}_difference"].axis)
     header = ["Difference", *compared]
     tables = []
     for metric in options.metrics:
@@ -63,8 +79,7 @@ def interval(cell: Cell) -> str:
 def _gains(results: Results, label: str, pair: tuple[str, ...], metric: str) -> list[Cell]:
     """A cell for each protocol that both experiments were asked under; tasks guessed right are no gain in accuracy."""
     one, other = pair
-    asked = {protocol: title for protocol, title in PROTOCOLS.items() if not title.startswith("task_pred")}
-    result = [results.difference_cell(f"{label}, {title}", one, other, metric, p) for p, title in asked.items()]
+    result = [results.difference_cell(f"{label}, {title}", one, other, metric, p) for p, title in ANSWERS.items()]
     return [cell for cell in result if cell is not None]
 
 

@@ -12,6 +12,7 @@ from lifelong.pipeline.graph import final_state
 from lifelong.reports.cells import of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
+from lifelong.reports.figures.setting import DEVIATION, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import Results, quantity_cells
@@ -45,12 +46,22 @@ def measure(settings: Settings, report: Report) -> list[Quantity]:
 
 def write(settings: Settings, report: Report, results: Results) -> None:
     cells = quantity_cells(results.quantities(report))
+    looks = style.looks(list(report.experiments))
     layers = sorted({cell.x for cell in cells if cell.x is not None})
-    with style.panels(paths.report(report.name, "png"), len(METRICS), columns=2) as several:
+    with style.panels(
+        paths.report(report.name, "png"),
+        len(METRICS),
+        report.title,
+        describe_setting(report, results, "from the first task to the last", DEVIATION),
+        columns=2,
+        height=style.dots_height(len(layers), 4),
+        values="x",
+    ) as several:
         for axes, metric in zip(several, METRICS, strict=True):
-            series = [(label, of(cells, label, metric)) for label in report.experiments]
-            style.bars(axes, [f"Layer {layer:g}" for layer in layers], series)
-            axes.set_ylabel(QUANTITIES[metric].axis)
+            series = [(label, of(cells, label, metric), look) for label, look in looks.items()]
+            style.dots(axes, [f"Layer {layer:g}" for layer in layers], series)
+            axes.set_xlim(left=0)
+            axes.set_xlabel(QUANTITIES[metric].axis)
     header = ["Method", "Layer", *(QUANTITIES[metric].label for metric in METRICS)]
     at = {(c.row, c.x, c.metric): format_value(c.metric, c.mean, c.deviation, c.n) for c in cells}
     body = [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.ticker import MaxNLocator
-
 from lifelong.data.classes import Classes
 from lifelong.evaluation.results import Quantity
 from lifelong.networks.base import head_sizes
@@ -47,14 +45,13 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     options = report.options
     assert isinstance(options, GrowthOptions)
     cells = quantity_cells(results.quantities(report))
-    with style.panels(paths.report(report.name, "png"), 1) as (axes,):
-        for number, method in enumerate(METHODS):
-            style.line(axes, of(cells, method, "parameters"), number, method, dashed=method == "ANPyC")
-        axes.set_xlabel("Tasks learnt")
+    setting = f"{options.classes_per_task} classes a task; counted, nothing is trained; EWC and ANPyC have the same"
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=5.5) as (axes,):
+        for method, look in style.looks(METHODS).items():
+            style.line(axes, of(cells, method, "parameters"), look, method)
         axes.set_ylabel(QUANTITIES["parameters"].axis)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.legend()
+        style.count_tasks(axes)
     few = [1, options.tasks // 2, options.tasks]
     at = {(cell.row, cell.x): format_value("parameters", cell.mean, None, 0) for cell in cells}
     header = ["Method", *(f"{learnt} tasks" if learnt > 1 else "1 task" for learnt in few)]

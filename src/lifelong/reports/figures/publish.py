@@ -6,17 +6,12 @@ from collections.abc import Sequence
 
 from lifelong.params import Report
 from lifelong.reports.cells import Cell, write_cells
-from lifelong.reports.claims import Finding, describe, find_findings
+from lifelong.reports.claims import describe, find_findings
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_json, write_text
-
-VERDICTS = """\
-Claims are the paper's, in our words. Each is tested two-sided on the differences of the same seeds (Student's t; where only
-means are kept, Welch's t on these; spreads by the F test), and p is corrected over all claims of the section (Holm).
-*Supported*, *contradicted*: p < .05; *undecided*: the data do not tell; fewer than three seeds are shown, not judged. The
-interval is that of the contrast alone; of a claim about several places the one that speaks least for it is shown."""
+from lifelong.runtime.artifacts import write_json
 
 
 def publish(
@@ -36,23 +31,13 @@ def publish(
     findings = [one for one in find_findings(results) if one.report == report.name]
     write_cells(paths.report(report.name, "csv"), [*cells, *drawn])
     write_json(paths.report(report.name, "json"), {"claims": [describe(one) for one in findings]})
-    image = paths.report(report.name, "png").name
     data = paths.report(report.name, "csv").name
-    parts = [f"# {report.title}\n", f"![{report.title}]({image})\n", shown_table]
+    parts = [shown_table]
     parts += [beside] if beside else []
-    if findings:
-        parts.append(f"## Claims of the paper\n\n{findings_table(findings)}\n{VERDICTS}\n")
     seeds = sorted({cell.n for cell in cells if cell.n})
     of_seeds = f"Seeds a value: {', '.join(map(str, seeds))}. " if seeds else ""
     parts.append(f"## How these were made\n\n{notes}\n\n{of_seeds}Data: [{data}]({data}). {results.made_by(report)}")
     if report.experiments:
         body = [[label, ", ".join(names)] for label, names in report.experiments.items()]
         parts.append(table(["Label", "Experiments in params.yaml"], body))
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
-
-
-def findings_table(findings: Sequence[Finding]) -> str:
-    """Each claim with our numbers, the difference with its interval, and the verdict."""
-    told = [describe(one) for one in findings]
-    keys = ("statement", "ours", "tested", "verdict")
-    return table(["Claim", "Ours", "Difference [95 %]", "Verdict"], [[one[key] for key in keys] for one in told])
+    write_page(report, results, "\n".join(parts))

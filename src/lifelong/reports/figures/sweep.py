@@ -7,10 +7,13 @@ from lifelong.params.reports import SweepOptions, parameter
 from lifelong.reports.cells import Cell, of
 from lifelong.reports.figures import style
 from lifelong.reports.figures.publish import publish
+from lifelong.reports.figures.setting import DEVIATION, TOLD, describe_setting
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import QUANTITIES, format_value
 from lifelong.reports.results import METRIC_NOTES, Results
 from lifelong.runtime import paths
+
+DIVERGED = "×: training diverged with a seed or more (its loss left the finite numbers), so no value is drawn there."
 
 
 def write(settings: Settings, report: Report, results: Results) -> None:
@@ -27,21 +30,28 @@ def write(settings: Settings, report: Report, results: Results) -> None:
                     lost[label].append(x)
             result = [results.cell(label, name, metric, x) for metric in options.metrics]
             cells += [cell for cell in result if cell is not None]
-    with style.panels(paths.report(report.name, "png"), len(options.metrics)) as several:
+    with style.panels(
+        paths.report(report.name, "png"),
+        len(options.metrics),
+        report.title,
+        describe_setting(report, results, TOLD, DEVIATION),
+        note=DIVERGED if any(lost.values()) else "",
+        width=5.5 if len(options.metrics) == 1 else style.WIDTH,
+    ) as several:
         for axes, metric in zip(several, options.metrics, strict=True):
-            for number, label in enumerate(report.experiments):
+            axes.set_xscale(options.scale)
+            for label, look in style.looks(list(report.experiments)).items():
+                found_cells = of(cells, label, metric)
+                if found_cells and found_cells[0].x is not None:
+                    style.line(axes, found_cells, look, label)
+                style.crosses(axes, lost[label], look)
+            for label, look in style.looks(list(report.experiments)).items():
                 found_cells = of(cells, label, metric)
                 if found_cells and found_cells[0].x is None:
-                    style.level(axes, found_cells[0], number, label)
-                elif found_cells:
-                    style.line(axes, found_cells, number, label)
-                style.crosses(axes, lost[label], number)
-            axes.set_xscale(options.scale)
+                    style.level(axes, found_cells[0], look, label)
             style.ticks_at(axes, sorted({cell.x for cell in cells if cell.x is not None}.union(*lost.values())))
             axes.set_xlabel(options.label)
             axes.set_ylabel(QUANTITIES[metric].axis)
-        if len(report.experiments) > 1:
-            several[0].legend()
     header = ["Label", options.label, *(QUANTITIES[metric].label for metric in options.metrics)]
     at = {(c.row, c.x, c.metric): format_value(c.metric, c.mean, c.deviation, c.n) for c in cells}
     places = dict.fromkeys(

@@ -8,11 +8,13 @@ from lifelong.evaluation.results import Quantity
 from lifelong.params import Report, Settings
 from lifelong.pipeline.graph import final_state, stages_of
 from lifelong.reports.cells import write_csv
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import read_tensors, write_tensors, write_text
+from lifelong.runtime.artifacts import read_tensors, write_tensors
 from lifelong.runtime.errors import UserError
 
 COLUMNS = 20
@@ -43,7 +45,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     """Write a sheet with a row of dreams for each task of the first seed of each experiment, and the banks' sizes."""
     if not results.keeps_picture(report):
         sheets, _ = results.evidence(report)
-        _draw(report, {label: sheets[label] for label in report.experiments})
+        _draw(report, results, {label: sheets[label] for label in report.experiments})
     at: dict[tuple[str, int], dict[str, float]] = {}
     for one in results.quantities(report):
         at.setdefault((one.row, int(one.x or 0)), {})[one.metric] = one.value or 0
@@ -55,18 +57,18 @@ def write(settings: Settings, report: Report, results: Results) -> None:
         f"model that had just learnt it; classes in turn.\n\n"
         f"{table(['Experiment', 'Task', 'Dreams', 'KiB with logits'], body)}\n{results.made_by(report)}"
     )
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
-def _draw(report: Report, sheets: dict[str, np.ndarray]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, sum(9 * s.shape[0] / s.shape[1] + 0.4 for s in sheets.values())), layout="constrained")
-    for axes, (label, sheet) in zip(np.atleast_1d(figure.subplots(len(sheets), 1)), sheets.items(), strict=True):
-        axes.imshow(sheet, cmap="grey", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(f"{label}: a row a task", fontsize=9)
-        axes.axis("off")
-    write_figure(paths.report(report.name, "png"), figure)
+def _draw(report: Report, results: Results, sheets: dict[str, np.ndarray]) -> None:
+    tall = max(9 * sheet.shape[0] / sheet.shape[1] + 0.3 for sheet in sheets.values())
+    setting = describe_setting(report, results, "first seed; a row a task")
+    with style.panels(
+        paths.report(report.name, "png"), len(sheets), report.title, setting, columns=1, width=9, height=tall, values=""
+    ) as several:
+        for axes, (label, sheet) in zip(several, sheets.items(), strict=True):
+            style.picture(axes, sheet, cmap="grey", vmin=0, vmax=255)
+            axes.set_title(label)
 
 
 def _row(images: np.ndarray) -> np.ndarray:

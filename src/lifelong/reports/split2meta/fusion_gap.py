@@ -22,12 +22,13 @@ from lifelong.params.split2meta_reports import FusionGapOptions
 from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.states import read_state
 from lifelong.reports.cells import Cell, cell_over_seeds, write_csv
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.quantities import format_value
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 NOTES = """\
 Mean cross-entropy on the validation images, each task under its own head; mean ± sample deviation over seeds. Linear:
@@ -82,7 +83,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     cells = [asdict(cell) for result in gaps.values() for cell in result]
     lines = [{key: cell[key] for key in COLUMNS if key in cell} for cell in cells] + rows
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines, ".4f")
-    _draw(report, rows)
+    _draw(report, results, rows)
     body = [
         [label, *(format_value(c.metric, c.mean, c.deviation, c.n) for c in result), f"{result[0].n}"]
         for label, result in gaps.items()
@@ -90,7 +91,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     header = ["Method", "Gap of earlier tasks", "Gap of the new task", "Seeds"]
     image = f"![losses along alpha]({report.name.rpartition('/')[2]}.png)"
     text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def on_meta_path(slow: Tensor, fast: Tensor, share: Tensor, mean: float, alpha: float) -> Tensor:
@@ -154,24 +155,23 @@ def _gaps(rows: list[dict[str, Any]], label: str) -> list[Cell]:
     return [cell for cell in cells if cell is not None]
 
 
-def _draw(report: Report, rows: list[dict[str, Any]]) -> None:
+def _draw(report: Report, results: Results, rows: list[dict[str, Any]]) -> None:
     """Sum of both losses along alpha after the last task, mean over the seeds."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for label in report.experiments:
-        own = [row for row in rows if row["row"] == label]
-        last = max(row["task"] for row in own)
-        for path, style in (("linear", "o--"), ("meta", "s-")):
-            at: dict[float, list[float]] = {}
-            for row in own:
-                if row["task"] == last and row["path"] == path:
-                    at.setdefault(round(row["alpha"], 6), []).append(row["old_loss"] + row["new_loss"])
-            seeds = max((len(values) for values in at.values()), default=0)
-            shared = sorted(alpha for alpha, values in at.items() if len(values) == seeds)
-            if shared:
-                axes.plot(shared, [np.mean(at[alpha]) for alpha in shared], style, label=f"{label}, {path}")
-    axes.set(xlabel="alpha: 0 fast, 1 slow", ylabel="Loss on earlier tasks + on the new one")
-    axes.legend()
-    write_figure(paths.report(report.name, "png"), figure)
+    setting = describe_setting(report, results, "after the last task; mean over seeds")
+    looks = style.looks(list(report.experiments))
+    with style.panels(paths.report(report.name, "png"), 1, report.title, setting, width=6) as (axes,):
+        for label in report.experiments:
+            own = [row for row in rows if row["row"] == label]
+            last = max(row["task"] for row in own)
+            for path, dash in (("linear", "--"), ("meta", "-")):
+                at: dict[float, list[float]] = {}
+                for row in own:
+                    if row["task"] == last and row["path"] == path:
+                        at.setdefault(round(row["alpha"], 6), []).append(row["old_loss"] + row["new_loss"])
+                seeds = max((len(values) for values in at.values()), default=0)
+                shared = sorted(alpha for alpha, values in at.items() if len(values) == seeds)
+                if shared:
+                    means = [float(np.mean(at[alpha])) for alpha in shared]
+                    how: dict[str, Any] = {"color": looks[label].colour, "marker": looks[label].marker, "linestyle": dash}
+                    axes.plot(shared, means, label=f"{label}, {path}", **how)
+        axes.set(xlabel="Share of the slow model (0: fast, 1: slow)", ylabel="Loss on earlier tasks + new one", yscale="log")

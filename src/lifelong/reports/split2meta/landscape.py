@@ -27,10 +27,11 @@ from lifelong.pipeline.inputs import Inputs
 from lifelong.pipeline.states import read_state
 from lifelong.reports.cells import write_csv
 from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 
 NOTES = """\
 The last task t of the first seed. Mean cross-entropy on validation images of t - 1 and t, each under its own head, of
@@ -74,11 +75,11 @@ def write(settings: Settings, report: Report, results: Results) -> None:
             body.append([line["label"], line["model"], *place_told, f"{line['old_loss']:.3f}", f"{line['new_loss']:.3f}"])
     lines = [{key: line[key] for key in COLUMNS} for line in at.values()]
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines, ".6g")
-    _draw(report, lines)
+    _draw(report, results, lines)
     header = ["Experiment", "Model", "Place", "Off the plane", "Loss on task t - 1", "Loss on task t"]
     image = f"![loss landscape]({report.name.rpartition('/')[2]}.png)"
     text = f"# {report.title}\n\n{image}\n\n{table(header, body)}\n{NOTES}\n{results.made_by(report)}"
-    write_text(paths.report(report.name, "md"), text)
+    write_page(report, results, text)
 
 
 def scale_filters(difference: Weights, reference: Weights) -> Tensor:
@@ -180,21 +181,24 @@ def _losses(network: Network, weights: Weights, splits: list[Split], task: int) 
     return [F.cross_entropy(z, split.targets).item() for z, split in zip(own, splits, strict=True)]
 
 
-def _draw(report: Report, lines: list[dict[str, Any]]) -> None:
-    with style.panels(paths.report(report.name, "png"), 2 * len(report.experiments), columns=2) as axes:
+def _draw(report: Report, results: Results, lines: list[dict[str, Any]]) -> None:
+    setting = describe_setting(report, results, "first seed; contours of the log loss on the last two tasks, dark is low")
+    with style.panels(
+        paths.report(report.name, "png"), 2 * len(report.experiments), report.title, setting, columns=2, values=""
+    ) as axes:
         panels = iter(axes)
         for label in report.experiments:
             own = [line for line in lines if line["label"] == label]
             grid = [line for line in own if not line["model"]]
             x, y = (sorted({line[axis] for line in grid}) for axis in ("x", "y"))
-            for key, title in (("old_loss", "task t - 1"), ("new_loss", "task t")):
+            for key, title in (("old_loss", "task before the last"), ("new_loss", "last task")):
                 panel = next(panels)
                 heights = np.log([line[key] for line in grid]).reshape(len(y), len(x))
-                panel.contour(x, y, heights, levels=14, cmap="viridis", linewidths=0.9)
+                panel.contour(x, y, heights, levels=14, cmap=style.MAP, linewidths=0.9)
                 for line in own:
                     if line["model"]:
-                        panel.plot(line["x"], line["y"], PLACES[line["model"]], color="black", ms=6)
-                        panel.annotate(line["model"], (line["x"], line["y"]), xytext=(4, 4), textcoords="offset points")
-                panel.set_xlabel("From the old to the slow model")
-                panel.set_ylabel("Across, to the fast one")
-                panel.set_title(f"{label}: log loss on {title}")
+                        name = f"{line['model']} model"
+                        panel.plot(line["x"], line["y"], PLACES[line["model"]], color=style.INK, ms=6, label=name)
+                panel.set(
+                    xlabel="From the old to the slow model", ylabel="Across, to the fast one", title=f"{label}, {title}"
+                )

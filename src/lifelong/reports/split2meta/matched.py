@@ -13,12 +13,13 @@ import numpy as np
 from lifelong.params import Report, Settings
 from lifelong.params.split2meta_reports import MatchedOptions, MatchedPart
 from lifelong.reports.cells import write_csv
-from lifelong.reports.drawing import write_figure
+from lifelong.reports.figures import style
+from lifelong.reports.figures.setting import TOLD, describe_setting
+from lifelong.reports.layout import write_page
 from lifelong.reports.markdown import table
 from lifelong.reports.results import Results
 from lifelong.reports.verdicts import Sample, describe_sign
 from lifelong.runtime import paths
-from lifelong.runtime.artifacts import write_text
 from lifelong.runtime.errors import UserError, did_you_mean
 
 NOTES = """\
@@ -48,8 +49,8 @@ def write(settings: Settings, report: Report, results: Results) -> None:
     parts.append(f"## How these were made\n\n{NOTES}\n{results.made_by(report)}")
     parts.append(table(["Label", "Experiment in params.yaml"], [[a, b] for a, b in report.single().items()]))
     write_csv(paths.report(report.name, "csv"), COLUMNS, lines + of_seeds, ".4f")
-    _draw(report, points)
-    write_text(paths.report(report.name, "md"), "\n".join(parts))
+    _draw(report, results, points)
+    write_page(report, results, "\n".join(parts))
 
 
 COLUMNS = ["part", "curve", "row", "seed", "metric", "mean", "deviation", "n", "x", "verdict"]
@@ -141,20 +142,18 @@ def _shown(values: list[float], sign: str = "") -> str:
     return f"{mean} ± {statistics.stdev(values):.2f} (n = {len(values)})" if len(values) > 1 else f"{mean} (n = 1)"
 
 
-def _draw(report: Report, points: dict[str, dict[int, Point]]) -> None:
-    from matplotlib.figure import Figure
-
+def _draw(report: Report, results: Results, points: dict[str, dict[int, Point]]) -> None:
     assert isinstance(report.options, MatchedOptions)
-    figure = Figure(figsize=(6 * len(report.options.parts), 4.5), layout="constrained")
-    for axes, (title, part) in zip(
-        np.atleast_1d(figure.subplots(1, len(report.options.parts))), report.options.parts.items(), strict=True
-    ):
-        for curve, labels in part.curves.items():
-            values = np.array([list(points[label].values()) for label in labels])  # [settings, seeds, 2]
-            values = values[np.argsort(values.mean(1)[:, 0])]
-            mean, deviation = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0 * values.mean(1)
-            style = "o-" if len(labels) > 1 else "s"
-            axes.errorbar(*mean.T, yerr=deviation[:, 1], xerr=deviation[:, 0], fmt=style, capsize=2, label=curve)
-        axes.set(title=title, xlabel="BWT (%)", ylabel="ACC (%)")
-        axes.legend()
-    write_figure(paths.report(report.name, "png"), figure)
+    parts = report.options.parts
+    setting = describe_setting(report, results, TOLD, "mean ± deviation over seeds, both ways")
+    looks = style.looks(list(dict.fromkeys(curve for part in parts.values() for curve in part.curves)))
+    with style.panels(paths.report(report.name, "png"), len(parts), report.title, setting, width=5, height=3.6) as several:
+        for axes, (title, part) in zip(several, parts.items(), strict=True):
+            for curve, labels in part.curves.items():
+                values = np.array([list(points[label].values()) for label in labels])  # [settings, seeds, 2]
+                values = values[np.argsort(values.mean(1)[:, 0])]
+                mean, deviation = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0 * values.mean(1)
+                look, dash = looks[curve], "-" if len(labels) > 1 else "none"
+                how: dict[str, Any] = {"fmt": look.marker, "color": look.colour, "linestyle": dash, "elinewidth": 0.9}
+                axes.errorbar(mean[:, 0], mean[:, 1], yerr=deviation[:, 1], xerr=deviation[:, 0], label=curve, **how)
+            axes.set(title=title, xlabel="BWT (points)", ylabel="ACC (%)")
