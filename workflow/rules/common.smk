@@ -13,6 +13,12 @@ if GPU:
     os.environ[GPUS] = str(GPU)
 
 
+# On a cluster, a limit of these is one of each job of it.
+resource_scopes:
+    gpu="local",
+    side_by_side="local",
+
+
 def depends(kind, *wildcards):
     """The fingerprint of a job of this kind about what the wildcards name."""
     return lambda w: stages.job_fingerprint(SETTINGS, kind, *(getattr(w, name) for name in wildcards))
@@ -23,7 +29,8 @@ def needs(kind):
     job = stages.JOBS[kind]
 
     def memory(w, attempt):
-        return attempt * stages.needed_memory(SETTINGS, kind, about(w))
+        around = 0 if workflow.local_exec else stages.MEMORY_AROUND  # not known before jobs are planned
+        return attempt * (stages.needed_memory(SETTINGS, kind, about(w)) + around)
 
     def minutes(w, attempt):
         return attempt * stages.needed_minutes(SETTINGS, kind, about(w))
@@ -31,7 +38,7 @@ def needs(kind):
     def about(w):
         return w.experiment if kind in ("stage", "evaluate") else None
 
-    found = {"mem_mb": memory, "runtime": minutes}
+    found = {"mem_mb": memory, "runtime": minutes, "side_by_side": 1}
     return found | ({"gpu": min(GPU, 1), "device": DEVICE} if job.device else {})
 
 

@@ -27,7 +27,6 @@ for kind, made in REPORT_KINDS.items():
     rule:
         name:
             f"measure_{kind.replace('-', '_')}"
-        localrule: True
         input:
             PARAMS,
             lambda w: report_evidence(w.report),

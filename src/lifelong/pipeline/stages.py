@@ -26,6 +26,9 @@ from lifelong.pipeline.fingerprints import fingerprint
 from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime.artifacts import file_digest
 
+MEMORY_AROUND = 800
+"""MiB, measured: where a cluster runs a job, a Snakemake and the process that it forks jobs from are counted with it."""
+
 _SHORTEST = 5  # minutes
 
 Parts = tuple[dict[str, Any], list[str]]

@@ -22,7 +22,7 @@ def replace_jobstep() -> None:
     The executor that SLURM's plug-in asks for there starts another Snakemake for each job of a group, which costs several
     seconds a stage.
     """
-    if _JOBSTEP not in sys.argv:
+    if _JOBSTEP not in sys.argv or "SLURM_ARRAY_TASK_ID" in os.environ:  # of an array it knows which task is meant
         return
     arguments = _without(_without(sys.argv[1:], "--executor"), "--jobs")
     if "SLURM_CPUS_ON_NODE" in os.environ:  # what was granted of this node, for whatever of a group can run side by side
