@@ -104,9 +104,7 @@ def test_what_forks_from_a_job_holds_its_lease_as_well(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "shared"), [(GPU_JOB, None), (["learn", "x", "--device", "cpu"], "2"), (["summarise", "x"], "2")]
 )
-def test_jobs_of_the_processor_lease_none(
-    arguments: list[str], shared: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_of_the_processor_lease_none(arguments: list[str], shared: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if shared is not None:
         monkeypatch.setenv(GPUS, shared)
     assert lease_gpu(arguments) is None

@@ -42,6 +42,7 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -73,7 +74,7 @@ class Nodes:
         apart = ["unshare", "--pid", "--mount", "--uts", "--ipc", "--fork", "--mount-proc", "--kill-child"]
         script = 'hostname "$0" && exec "$@"'
         with (self.folder / f"{name}.out").open("a") as said:
-            process = subprocess.Popen(
+            self._started[name] = subprocess.Popen(
                 [*apart, "sh", "-c", script, name, *before, "slurmd", "-D", "-N", name],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -81,7 +82,7 @@ class Nodes:
                 stderr=said,
                 start_new_session=True,
             )
-        (self.folder / f"{name}.pid").write_text(str(process.pid))
+        (self.folder / f"{name}.pid").write_text(str(self._started[name].pid))
 
     def kill_node(self, name: str) -> None:
         """As by a power cut: its daemon and its jobs are gone."""
@@ -150,15 +151,11 @@ class Nodes:
         file.unlink()
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
+        if name in self._started:
+            self._started.pop(name).wait()
         until = time.monotonic() + 10
-        while _lives(process) and time.monotonic() < until:
-            time.sleep(0.05)
-
-
-def _lives(process: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(process, os.WNOHANG)[0] == 0
-    return Path(f"/proc/{process}").exists()
+        while Path(f"/proc/{process}").exists() and time.monotonic() < until:
+            time.sleep(0.05)  # the end of a daemon is announced to nobody
 
 
 def _free_ports(count: int) -> list[int]:
