@@ -18,13 +18,15 @@ from lifelong.params.networks import layers_kind
 from lifelong.params.reports import PAPERS, REPORT_KINDS
 from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
-from lifelong.runtime.cluster import cancel_left_jobs, count_target_jobs, find_refusals, replace_jobstep
+from lifelong.runtime.cluster import cancel_left_jobs, count_target_jobs, replace_jobstep, show_reasons
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.gpus import GPUS, count_gpus
 from lifelong.runtime.supervision import LOOKING, ONE_JOB, UNDER_SNAKEMAKE, claim_folder, failures, release_folder
 
 if workflow.remote_exec:
     replace_jobstep()
+else:
+    show_reasons()
 
 try:
     SETTINGS = load()
@@ -55,7 +57,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 
 onerror:
-    print(*find_refusals(Path(log)), failures(STARTED), sep="\n", file=sys.stderr)
+    print(failures(STARTED), file=sys.stderr)
 
 
 wildcard_constraints:

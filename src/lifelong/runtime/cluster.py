@@ -1,4 +1,4 @@
-"""What is different where SLURM runs the jobs: each is a Snakemake of its own, on a node, for the job or group it was given."""
+"""What is different where SLURM runs the jobs: each is a Snakemake of its own, on a node, for a job or a group."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 JOB_PREFIX = "lifelong"
 """What the names of this project's SLURM jobs begin with (`slurm-jobname-prefix` in profiles/slurm)."""
@@ -53,11 +55,20 @@ def cancel_left_jobs() -> list[str]:
     return left
 
 
-def find_refusals(log: Path) -> list[str]:
-    """Why SLURM refused jobs, from Snakemake's own log."""
-    begin, end = "SLURM sbatch failed. The error message was '", "'."
-    said = (line.partition(begin)[2] for line in log.read_text(errors="replace").splitlines() if begin in line)
-    return list(dict.fromkeys(f"SLURM refused a job: {one.removesuffix(end)}" for one in said))
+def show_reasons() -> None:
+    """Print why the cluster refused or ended a job: Snakemake drops that of a group, and that of a job where it is quiet."""
+    from snakemake.jobs import GroupJob, Job
+
+    for kind in (Job, GroupJob):
+
+        def log_error(
+            self: Any, msg: str | None = None, *args: Any, log: Callable[..., None] = kind.log_error, **more: Any
+        ) -> None:
+            if msg:
+                print(f"{self.name}: {msg.strip()}", file=sys.stderr)
+            log(self, msg, *args, **more)
+
+        kind.log_error = log_error
 
 
 def _left_jobs() -> list[str]:
