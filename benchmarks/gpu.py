@@ -2,8 +2,8 @@
 
     python benchmarks/gpu.py PART [--device cpu] [--quick] [--output FILE]
 
-Says so and exits with 2 where there is no GPU; `--device cpu` tries the script itself, with the processor in the card's place.
-Figures of a card belong into reports/gpu/PART.md; seeds side by side against one by one: benchmarks/together.py --device cuda.
+Says so and exits with 2 where there is no GPU; `--device cpu` tries the script itself, the processor in the card's place.
+Figures of a card belong into reports/gpu/PART.md; seeds side by side: benchmarks/together.py --device cuda.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def compare(folder: Path, device: str, quick: bool) -> Iterator[dict[str, Cell]]
             learnt = next(iter(sorted(path.glob("seed-*/task-*/learn.safetensors"))))
         other = runs.device.folder / learnt.relative_to(runs.processor.folder)
         own = [name for name in digests if name.startswith(f"results/{path.name}/")]
+        same = sum(again[name] == digests[name] for name in own)
         yield {
             "experiment": path.name,
             "largest difference of a weight after an epoch": largest_difference(learnt, other),
@@ -107,7 +108,7 @@ def compare(folder: Path, device: str, quick: bool) -> Iterator[dict[str, Cell]]
                     strict=True,
                 )
             ),
-            "files of a second run with the same bytes": f"{sum(again[name] == digests[name] for name in own)} of {len(own)}",
+            "files of a second run with the same bytes": f"{same} of {len(own)}",
         }
 
 
