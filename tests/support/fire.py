@@ -93,7 +93,7 @@ def _processes(project: Project) -> list[psutil.Process]:
 
 
 def _count_orphans(project: Project) -> int:
-    """Processes left after a Snakemake has ended for longer than they may be."""
+    """Processes left after a Snakemake has ended for longer than they should be; all are gone a minute later."""
     with contextlib.suppress(AssertionError):
         eventually(lambda: not _processes(project), ORPHAN_SECONDS)
     left = _processes(project)
