@@ -9,6 +9,7 @@ Figures of a card belong into reports/gpu/PART.md; seeds side by side: benchmark
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,9 @@ from lifelong.runtime.device import computing_on
 CHAINS = {"cifar100-full-ari": 10, "cifar100-5-split2meta-meta": 5}
 """Experiments, and their tasks."""
 
+JOBS_PER_GPU = 8
+"""Networks for digits leave a card idle."""
+
 SECONDS = 540  # for all chains of a call
 PRECISIONS = {
     "fp32": (torch.float32, False),
@@ -66,9 +70,10 @@ class _Runs:
     """One project run on the processor, on the device, and on the device again."""
 
     def __init__(self, folder: Path, device: str, quick: bool) -> None:
+        on_device = ("--config", "gpu=1", f"jobs_per_gpu={JOBS_PER_GPU}", f"device={device}")
         self.processor = self._run(folder / "processor", quick)
-        self.device = self._run(folder / "device", quick, "--config", "gpu=1", f"device={device}")
-        self.again = self._run(folder / "again", quick, "--config", "gpu=1", f"device={device}")
+        self.device = self._run(folder / "device", quick, *on_device)
+        self.again = self._run(folder / "again", quick, *on_device)
 
     @staticmethod
     def _run(folder: Path, quick: bool, *config: str) -> Project:
@@ -76,10 +81,14 @@ class _Runs:
         values = yaml.safe_load(TINY) if quick else Written(PARAMS).values
         for budget in values["training"].values():
             budget["epochs"] = 1
+        for experiment in values["experiments"].values():
+            if "like" not in experiment:
+                experiment["seeds"] = 1
         project = Project(folder, yaml.safe_dump(values))
         shown = [list(one["experiments"].values()) for one in values["reports"]["digits"].values() if "experiments" in one]
         names = dict.fromkeys(name for some in shown for name in some)
-        project.snakemake(*config, "--", *(f"results/{name}/summary.json" for name in names))
+        targets = [f"results/{name}/summary.json" for name in names]
+        project.snakemake(*config, "--", *targets, cores=os.cpu_count() or 1)
         return project
 
 
@@ -90,9 +99,10 @@ def compare(folder: Path, device: str, quick: bool) -> Iterator[dict[str, Cell]]
     for path in sorted((runs.processor.folder / "results").iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
-        learnt = path / "seed-0/task-0/learn.safetensors"
-        if not learnt.exists():  # a candidate of a grid, or learnt at once
-            learnt = next(iter(sorted(path.glob("seed-*/task-*/learn.safetensors"))))
+        trained = [file for name in ("learn", "slow") for file in path.glob(f"seed-*/task-*/{name}.safetensors")]
+        if not trained:  # all its candidates are rows themselves
+            continue
+        learnt = min(trained, key=_task)
         other = runs.device.folder / learnt.relative_to(runs.processor.folder)
         own = [name for name in digests if name.startswith(f"results/{path.name}/")]
         same = sum(again[name] == digests[name] for name in own)
@@ -110,6 +120,10 @@ def compare(folder: Path, device: str, quick: bool) -> Iterator[dict[str, Cell]]
             ),
             "files of a second run with the same bytes": f"{same} of {len(own)}",
         }
+
+
+def _task(learnt: Path) -> int:
+    return int(learnt.parent.name.removeprefix("task-"))
 
 
 def largest_difference(one: Path, two: Path) -> float:

@@ -54,9 +54,7 @@ def write_project(folder: Path, experiments: int, tasks: int, seeds: int) -> lis
 def plan(experiments: int, tasks: int, seeds: int) -> dict[str, Cell]:
     with tempfile.TemporaryDirectory() as path:
         targets = write_project(Path(path), experiments, tasks, seeds)
-        done = subprocess.run(
-            [sys.executable, "-c", _DRY_RUN, *targets], cwd=path, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, "-c", _DRY_RUN, *targets], cwd=path, capture_output=True, text=True)
         status, seconds, memory = json.loads(done.stdout.splitlines()[-1])
         if status:
             raise click.ClickException(done.stderr)

@@ -12,7 +12,7 @@ from lifelong.runtime.warm.client import run_warm
 def main() -> None:
     end_with_parent()
     lease = lease_gpu(sys.argv[1:])  # held as long as this process lives, and the one that computes
-    status = run_warm(sys.argv[1:], "lifelong.cli.warm:warm_up", () if lease is None else (lease,))
+    status = run_warm(sys.argv[1:], "lifelong.cli.warm:warm_up", lease)
     if status is not None:
         sys.exit(status)
     from lifelong.cli import main as command

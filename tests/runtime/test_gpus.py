@@ -13,7 +13,7 @@ import pytest
 from support.project import eventually
 
 from lifelong.runtime import gpus
-from lifelong.runtime.gpus import GPUS, count_gpus, lease_gpu
+from lifelong.runtime.gpus import GPUS, JOBS_PER_GPU, count_gpus, lease_gpu
 
 GPU_JOB = ["learn", "x", "--device", "cuda"]
 
@@ -38,7 +38,7 @@ mine.unlink()
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """No scheduler, and leases of this test's own."""
-    for name in ("CUDA_VISIBLE_DEVICES", GPUS):
+    for name in ("CUDA_VISIBLE_DEVICES", GPUS, JOBS_PER_GPU):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLURM_JOB_ID", f"test-{os.getpid()}-{tmp_path.name}")
     folder = gpus._lease_folder()
@@ -87,8 +87,7 @@ def holds_a_device(job: subprocess.Popen[str]) -> bool:
 def test_what_forks_from_a_job_holds_its_lease_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that asked may be killed while the one that computes still ends."""
     monkeypatch.setenv(GPUS, "1")
-    lease = lease_gpu(GPU_JOB)
-    assert lease is not None
+    (lease,) = lease_gpu(GPU_JOB)
     inherited = os.dup(lease)
     os.close(lease)
     waits = start(tmp_path, gpus=1)
@@ -107,8 +106,42 @@ def test_what_forks_from_a_job_holds_its_lease_as_well(tmp_path: Path, monkeypat
 def test_jobs_of_the_processor_lease_none(arguments: list[str], shared: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if shared is not None:
         monkeypatch.setenv(GPUS, shared)
-    assert lease_gpu(arguments) is None
+    assert lease_gpu(arguments) == ()
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def release(leases: tuple[int, ...]) -> None:
+    for lease in leases:
+        os.close(lease)
+
+
+def test_jobs_share_a_device_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spread first; the fifth of two times two waits; who wants a device alone waits for all that share it."""
+    monkeypatch.setenv(GPUS, "2")
+    monkeypatch.setenv(JOBS_PER_GPU, "2")
+    leases, seen = [], []
+    for _ in range(4):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        leases.append(lease_gpu(GPU_JOB))
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert seen == ["0", "1", "0", "1"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    fifth = start(tmp_path)
+    with pytest.raises(subprocess.TimeoutExpired):
+        fifth.wait(1)
+    release(leases.pop())
+    eventually(lambda: (tmp_path / "device-1").exists())
+    monkeypatch.delenv(JOBS_PER_GPU)
+    alone = start(tmp_path, gpus=1)
+    release(leases.pop())
+    with pytest.raises(subprocess.TimeoutExpired):
+        alone.wait(1)  # the other share of device 0 is held still
+    release(leases.pop(0))
+    eventually(lambda: (tmp_path / "device-0").exists())
+    for job in (fifth, alone):
+        job.communicate()
+        assert job.returncode == 0
+    release(leases.pop())
 
 
 def test_what_a_scheduler_made_visible_is_what_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +153,7 @@ def test_what_a_scheduler_made_visible_is_what_is_shared(monkeypatch: pytest.Mon
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5a")
     second = lease_gpu(GPU_JOB)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-5a"
-    for lease in (first, second):
-        assert lease is not None
-        os.close(lease)
+    release(first + second)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert count_gpus() == 0
-    assert lease_gpu(GPU_JOB) is None  # PyTorch says what it misses
+    assert lease_gpu(GPU_JOB) == ()  # PyTorch says what it misses

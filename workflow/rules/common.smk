@@ -1,6 +1,7 @@
 # What the rules ask of the experiments, and of the machine.
 
-GPU = config.get("gpu", 0)  # how many there are; each job that computes on one has it for itself
+GPU = config.get("gpu", 0)  # how many there are; each job that computes on one has it for itself, or shares it
+SHARES = int(config.get("jobs_per_gpu", 1))
 if GPU == "auto":
     if not workflow.is_main_process:
         raise WorkflowError("gpu=auto counts the GPUs of one machine; on a cluster give gpu=1")
@@ -8,9 +9,9 @@ if GPU == "auto":
 GPU = int(GPU)
 DEVICE = config.get("device", "cuda") if GPU else "cpu"
 if GPU and "gpu" not in workflow.global_resources:
-    workflow.global_resources["gpu"] = GPU
+    workflow.global_resources["gpu"] = GPU * SHARES
 if GPU:
-    os.environ[GPUS] = str(GPU)
+    os.environ[GPUS], os.environ[JOBS_PER_GPU] = str(GPU), str(SHARES)
 
 
 # On a cluster, a limit of these is one of each job of it.
