@@ -43,7 +43,7 @@ site: $(READY) .venv/site
 
 lock: $(READY)
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-		--generate-hashes --extra dev pyproject.toml -o requirements.lock
+		--generate-hashes --extra dev --extra cluster pyproject.toml -o requirements.lock
 	python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["site"])' \
 		| uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes \
 		--constraint requirements.lock - -o site.lock

@@ -18,9 +18,15 @@ from lifelong.params.networks import layers_kind
 from lifelong.params.reports import PAPERS, REPORT_KINDS
 from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
+from lifelong.runtime.cluster import cancel_left_jobs, count_target_jobs, replace_jobstep, show_reasons
 from lifelong.runtime.errors import UserError
-from lifelong.runtime.supervision import LOOKING, UNDER_SNAKEMAKE, claim_folder, failures, release_folder
+from lifelong.runtime.gpus import GPUS, JOBS_PER_GPU, count_gpus
+from lifelong.runtime.supervision import LOOKING, ONE_JOB, UNDER_SNAKEMAKE, claim_folder, failures, release_folder
 
+if workflow.remote_exec:
+    replace_jobstep()
+else:
+    show_reasons()
 
 try:
     SETTINGS = load()
@@ -37,11 +43,17 @@ if workflow.is_main_process:
     looking, at_work = LOOKING.intersection(sys.argv), claim_folder()
     if at_work and not looking:
         raise WorkflowError(f"snakemake runs in this folder already ({at_work}); wait until it has ended, or end it")
+    if not looking and (left := cancel_left_jobs()):
+        print(f"cancelled {len(left)} SLURM jobs that a killed Snakemake had left here", file=sys.stderr)
     if not at_work:
         print(describe_stale(settle_times(SETTINGS, Path(PARAMS))), file=sys.stderr, end="")
     if looking:
         release_folder()
+elif count_target_jobs() == 1:
+    os.environ[ONE_JOB] = "1"
 os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
+# Jobs find the `lifelong` of this environment, on other machines too, whether or not it was activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 onerror:
@@ -57,6 +69,7 @@ wildcard_constraints:
 
 
 rule all:
+    localrule: True
     input:
         [paths.report(name, "md") for name in SETTINGS.reports],
         [paths.tracked(name) for name in SETTINGS.experiments],
@@ -72,5 +85,6 @@ include: "workflow/rules/report.smk"
 
 rule demo:
     default_target: True
+    localrule: True
     input:
         [report_targets(section) for section in ("digits", "skill-demo") if section in SETTINGS.sections()],

@@ -78,7 +78,7 @@ def test_agreement_ignores_weights_of_no_importance() -> None:
     assert found["relative distance"] == pytest.approx((36 + 25) ** 0.5 / 14**0.5)
 
 
-@pytest.mark.parametrize("name", ["training", "jobs", "importance", "anpyc", "split2meta", "together"])
+@pytest.mark.parametrize("name", ["training", "jobs", "importance", "anpyc", "split2meta", "together", "growth"])
 def test_runs_and_writes_its_report(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIFELONG_DATA", raising=False)
     output = tmp_path / "reports" / name
@@ -88,3 +88,14 @@ def test_runs_and_writes_its_report(name: str, tmp_path: Path, monkeypatch: pyte
     assert written["quick"]
     columns = list(written["rows"][0])
     assert f"| {' | '.join(columns)} |" in output.with_suffix(".md").read_text()
+
+
+def test_without_a_gpu_its_benchmark_says_so_and_tries_itself_on_the_processor(tmp_path: Path) -> None:
+    main = importlib.import_module("gpu").main
+    if not torch.accelerator.is_available():
+        refused = CliRunner().invoke(main, ["speed"])
+        assert (refused.exit_code, "no GPU here" in refused.output) == (2, True)
+    output = tmp_path / "speed"
+    done = CliRunner().invoke(main, ["speed", "--device", "cpu", "--quick", "--output", str(output)])
+    assert done.exception is None, done.output
+    assert "the processor, in a card's place" in output.with_suffix(".md").read_text()

@@ -96,7 +96,7 @@ def test_jobs_share_one_process_and_report_as_by_themselves(warm: Warm) -> None:
     status, output = warm.run("check")
     assert (status, "split-digits-ewc: ewc on split-digits" in output) == (0, True)
     (server,) = warm.processes()
-    (socket,) = (warm.project.folder / ".snakemake").glob("lifelong.warm.[0-9]*")
+    (socket,) = (warm.project.folder / ".snakemake").glob("lifelong.warm.*.[0-9]*")
     assert socket.stat().st_mode & 0o777 == 0o600
     status, output = warm.run("learn", "split-digits-ewc", "--seed", "0", "--task", "0")
     assert status == 2
@@ -136,4 +136,4 @@ def test_signals_and_ends_reach_the_job_and_back(warm: Warm) -> None:
     warm.snakemake.wait()
     eventually(lambda: not warm.processes())
     asked.wait(30)
-    assert not list((warm.project.folder / ".snakemake").glob("lifelong.warm.[0-9]*"))
+    assert not list((warm.project.folder / ".snakemake").glob("lifelong.warm.*.[0-9]*"))

@@ -110,7 +110,8 @@ def test_one_core_gives_the_same_bytes(finished: Project, tmp_path: Path) -> Non
 def test_killed_ten_times_it_ends_with_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     project = Project(tmp_path)
     hit = disturb(project, kills=10, seed=7, longest=8)
-    assert hit.total() - hit["orphans"] >= 8  # that no process stays is asserted there; how soon it goes is measured elsewhere
+    # That no process stays is asserted there; how soon it goes is measured elsewhere.
+    assert hit.total() - hit["orphans"] >= 8
     assert differences(project, finished.digests()) == []
     assert not list((project.folder / "results/.checkpoints").iterdir())
     assert not list(project.folder.rglob("*.part"))

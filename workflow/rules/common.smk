@@ -1,7 +1,23 @@
 # What the rules ask of the experiments, and of the machine.
 
-GPU = int(config.get("gpu", 0))
-DEVICE = "cuda" if GPU else "cpu"
+GPU = config.get("gpu", 0)  # how many there are; each job that computes on one has it for itself, or shares it
+SHARES = int(config.get("jobs_per_gpu", 1))
+if GPU == "auto":
+    if not workflow.is_main_process:
+        raise WorkflowError("gpu=auto counts the GPUs of one machine; on a cluster give gpu=1")
+    GPU = count_gpus()
+GPU = int(GPU)
+DEVICE = config.get("device", "cuda") if GPU else "cpu"
+if GPU and "gpu" not in workflow.global_resources:
+    workflow.global_resources["gpu"] = GPU * SHARES
+if GPU:
+    os.environ[GPUS], os.environ[JOBS_PER_GPU] = str(GPU), str(SHARES)
+
+
+# On a cluster, a limit of these is one of each job of it.
+resource_scopes:
+    gpu="local",
+    side_by_side="local",
 
 
 def depends(kind, *wildcards):
@@ -14,11 +30,17 @@ def needs(kind):
     job = stages.JOBS[kind]
 
     def memory(w, attempt):
-        about = w.experiment if kind in ("stage", "evaluate") else None
-        return attempt * stages.needed_memory(SETTINGS, kind, about)
+        around = 0 if workflow.local_exec else stages.MEMORY_AROUND  # not known before jobs are planned
+        return attempt * (stages.needed_memory(SETTINGS, kind, about(w)) + around)
 
-    found = {"mem_mb": memory, "runtime": lambda w, attempt: attempt * job.minutes}
-    return found | ({"gpu": GPU, "device": DEVICE} if job.device else {})
+    def minutes(w, attempt):
+        return attempt * stages.needed_minutes(SETTINGS, kind, about(w))
+
+    def about(w):
+        return w.experiment if kind in ("stage", "evaluate") else None
+
+    found = {"mem_mb": memory, "runtime": minutes, "side_by_side": 1}
+    return found | ({"gpu": min(GPU, 1), "device": DEVICE} if job.device else {})
 
 
 def trained_together():

@@ -2,6 +2,7 @@
 
 
 rule images:
+    localrule: True
     input:
         PARAMS,
     output:
@@ -19,6 +20,7 @@ rule images:
 
 
 rule tasks:
+    localrule: True
     input:
         PARAMS,
         images=lambda w: [paths.images(name) for name in SETTINGS.sequence_datasets(w.sequence)],

@@ -2,6 +2,7 @@
 
 
 rule summarise:
+    localrule: True
     input:
         PARAMS,
         summary_inputs,
@@ -50,6 +51,7 @@ for section in SETTINGS.sections():
     rule:
         name:
             f"collect_{section.replace('-', '_')}"
+        localrule: True
         input:
             PARAMS,
             section_evidence(section),
@@ -73,6 +75,7 @@ for kind, made in REPORT_KINDS.items():
     rule:
         name:
             f"report_{kind.replace('-', '_')}"
+        localrule: True
         input:
             PARAMS,
             report_inputs,
@@ -107,6 +110,7 @@ for kind, made in REPORT_KINDS.items():
 
 
 rule track:
+    localrule: True
     input:
         PARAMS,
         lambda w: paths.summary(w.experiment),
@@ -131,5 +135,6 @@ for section in SETTINGS.sections():
 
     rule:
         name: section
+        localrule: True
         input:
             report_targets(section),

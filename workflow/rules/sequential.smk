@@ -21,6 +21,8 @@ for seeds in ["{seed}", *TOGETHER]:
                 ),
             wildcard_constraints:
                 experiment=TOGETHER.get(seeds, ALONE),
+            group:
+                "chain"
             params:
                 stage=stage,
                 seeds=" ".join(f"--seed {seed}" for seed in seeds.split()),
@@ -45,6 +47,8 @@ rule evaluate:
     output:
         scores=update(paths.scores("{experiment}", "{seed}")),
         predictions=update(paths.predictions("{experiment}", "{seed}")),
+    group:
+        "chain"
     params:
         fingerprint=depends("evaluate", "experiment"),
     threads: 1
@@ -60,6 +64,7 @@ rule evaluate:
 
 
 rule choose:
+    localrule: True
     input:
         PARAMS,
         lambda w: [paths.summary(name) for name in SETTINGS.experiment(w.experiment).candidates],

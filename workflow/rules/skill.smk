@@ -37,6 +37,8 @@ rule skill_teach:
     output:
         update(paths.taught("{collective}", "{seed}", "{task}")),
         update(paths.taught_times("{collective}", "{seed}", "{task}")),
+    group:
+        "task"
     params:
         fingerprint=depends("teach", "collective"),
     threads: 1
@@ -59,6 +61,8 @@ rule skill_teach_biased:
     output:
         update(paths.biased("{collective}", "{seed}", "{task}", "{head}")),
         update(paths.biased_times("{collective}", "{seed}", "{task}", "{head}")),
+    group:
+        "task"
     params:
         fingerprint=depends("teach-biased", "collective", "head"),
     threads: 1
@@ -83,6 +87,8 @@ rule skill_head2toe:
         ),
     output:
         update(paths.head2toe("{collective}", "{seed}", "{task}")),
+    group:
+        "task"
     params:
         fingerprint=depends("head2toe", "collective"),
     threads: 1
@@ -109,6 +115,8 @@ for collective, wanted in SETTINGS.skill.collectives.items():
             biased=[paths.biased(collective, "{seed}", "{task}", head) for head in graph.biased_heads(wanted)],
         output:
             update([paths.packet(collective, "{seed}", "{task}", variant) for variant in wanted.variants]),
+        group:
+            "task"
         params:
             collective=collective,
             fingerprint=stages.job_fingerprint(SETTINGS, "pack", collective),
@@ -151,6 +159,7 @@ for collective, wanted in SETTINGS.skill.collectives.items():
 
 
 rule skill_receive:
+    localrule: True
     input:
         PARAMS,
         packets=lambda w: collective_packets(w.collective, w.seed),
@@ -193,6 +202,7 @@ rule skill_reuse:
 
 
 rule skill_track:
+    localrule: True
     input:
         PARAMS,
         lambda w: collective_evidence(w.collective),

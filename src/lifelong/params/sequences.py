@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from lifelong.params.sections import Count, Fraction, Name, Section, Seed
 
 CLASSES_OF_BUILT_IN = {"digits": 10, "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar100": 100}
+TRAINING_IMAGES_OF_BUILT_IN = {"digits": 1348, "mnist": 60000, "fashion-mnist": 60000, "cifar10": 50000, "cifar100": 50000}
 SHAPES_OF_BUILT_IN = {
     "digits": (1, 8, 8),
     "mnist": (1, 28, 28),

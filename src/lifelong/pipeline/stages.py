@@ -21,9 +21,15 @@ from lifelong.params.networks import (
     network_module,
 )
 from lifelong.params.reports import sources
+from lifelong.params.sequences import TRAINING_IMAGES_OF_BUILT_IN, Split
 from lifelong.pipeline.fingerprints import fingerprint
 from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime.artifacts import file_digest
+
+MEMORY_AROUND = 800
+"""MiB, measured: where a cluster runs a job, a Snakemake and the process that it forks jobs from are counted with it."""
+
+_SHORTEST = 5  # minutes
 
 Parts = tuple[dict[str, Any], list[str]]
 """Parameters as JSON values, and the entries (`module:function`) whose code decides the outcome beside them."""
@@ -37,7 +43,7 @@ class JobKind:
         parts: (settings, names of what it is about) -> what its outcome depends on.
         memory: MiB, measured; what an experiment's network and tasks need comes on top (`needed_memory`).
         device: whether it computes on the device that is asked for.
-        minutes: what no job of the kind should exceed.
+        minutes: what no job of the kind should exceed (`needed_minutes`).
     """
 
     parts: Callable[..., Parts]
@@ -176,6 +182,33 @@ def needed_memory(settings: Settings, kind: str, experiment: str | None = None) 
     return result + 110 * tasks + _network_memory(asked.network)
 
 
+def needed_minutes(settings: Settings, kind: str, experiment: str | None = None) -> int:
+    """What no job of the kind should exceed, about this experiment: some ten times what training was measured to take."""
+    result = JOBS[kind].minutes
+    if experiment is None or kind != "stage":
+        return result
+    asked = settings.experiment(experiment)
+    known = [TRAINING_IMAGES_OF_BUILT_IN.get(name) for name in set(asked.datasets)]
+    if None in known:  # a folder of any size
+        return result
+    images = sum(filter(None, known))
+    if isinstance(asked.sequence, Split) and not asked.method.joint:
+        images = images // asked.sequence.count
+    seconds = images * asked.training.epochs * _seconds_an_image(asked.network)
+    return min(result, max(_SHORTEST, round(seconds / 60)))
+
+
+def _seconds_an_image(network: ResolvedNetwork) -> float:
+    """Ten times what an epoch of plain training takes on one core, since methods do more than that."""
+    match network:
+        case MlpNetwork():
+            return 1e-3
+        case AttentionResNet18Network() | PreActResNetNetwork() | PretrainedNetwork():
+            return 0.3
+        case _:
+            return 0.02
+
+
 def _network_memory(network: ResolvedNetwork) -> int:
     """MiB for activations and gradients of a batch beside what a perceptron needs."""
     match network:
@@ -197,7 +230,7 @@ JOBS: dict[str, JobKind] = {
     "images": JobKind(_images, 1000),
     "tasks": JobKind(lambda s, name: (s.sequence_parameters(name), ["lifelong.data.sequences:build"])),
     "stage": JobKind(lambda s, name, stage: stage_parts(s.experiment(name), stage), 700, True, 480),
-    "evaluate": JobKind(lambda s, name: scores_parts(s.experiment(name)), 700, True, 60),
+    "evaluate": JobKind(lambda s, name: scores_parts(s.experiment(name)), 700, True, 30),
     "choose": JobKind(
         lambda s, name: ({"grid": s.experiment(name).parameters()["grid"]}, ["lifelong.pipeline.choose:choose"])
     ),

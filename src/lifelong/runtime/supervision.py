@@ -15,6 +15,9 @@ import time
 from pathlib import Path
 
 UNDER_SNAKEMAKE = "LIFELONG_UNDER_SNAKEMAKE"
+ONE_JOB = "LIFELONG_ONE_JOB"
+"""Set where the Snakemake has one job to run, so that a process to fork jobs from would gain nothing."""
+
 _SPENT = "s of processor time, peak memory"
 _PR_SET_PDEATHSIG = 1
 _PATIENCE = 3.0  # seconds

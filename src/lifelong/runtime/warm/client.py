@@ -15,25 +15,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lifelong.runtime.supervision import UNDER_SNAKEMAKE, describe_kill
-from lifelong.runtime.warm.wire import DIRECTORY, STARTED, Request, receive_status, socket_of
+from lifelong.runtime.supervision import ONE_JOB, UNDER_SNAKEMAKE, describe_kill
+from lifelong.runtime.warm.wire import STARTED, Request, lock_of_host, receive_status, socket_of
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_warm(arguments: list[str], entry: str) -> int | None:
+def run_warm(arguments: list[str], entry: str, held: tuple[int, ...] = ()) -> int | None:
     """The exit status of `lifelong ARGUMENTS` run by the warm process of the Snakemake above this process.
 
-    `entry` is the `module:function` that warms it up and returns the command.
+    `entry` is the `module:function` that warms it up and returns the command; `held` are open files that whoever does the
+    work keeps open.
 
-    None: nothing has been done, since there is no Snakemake, its warm process cannot be had, or more threads are wanted.
+    None: nothing has been done, since there is no Snakemake, it has this one job alone, its warm process cannot be had, or
+    more threads are wanted.
     """
     snakemake = os.environ.get(UNDER_SNAKEMAKE)
-    if snakemake is None or sys.platform != "linux" or os.environ.get("OMP_NUM_THREADS") != "1":
+    if snakemake is None or ONE_JOB in os.environ or sys.platform != "linux" or os.environ.get("OMP_NUM_THREADS") != "1":
         return None  # libraries read their number of threads once; that of the warm process is 1
     try:
         with _connected(int(snakemake), entry) as connection:
-            Request.of_this_process(arguments).send(connection)
+            Request.of_this_process(arguments, held).send(connection)
             if connection.recv(1) != STARTED:
                 return None
             for number in _PASSED_ON:
@@ -64,7 +66,7 @@ def _connected(snakemake: int, entry: str) -> socket.socket:
     path = str(socket_of(snakemake))
     with contextlib.suppress(OSError):
         return _connection(path)
-    with (DIRECTORY / "lifelong.warm.lock").open("w") as lock:
+    with lock_of_host().open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             return _connection(path)

@@ -43,7 +43,7 @@ def main() -> None:
     server = Server(listener, ended, lambda: _sources() == sources)
     request = server.until_a_child_has_work()
     if request is None:
-        Path(path).unlink()
+        Path(path).unlink(missing_ok=True)
     else:
         sys.argv = ["lifelong", *request.arguments]
         command()
@@ -129,7 +129,7 @@ class Server:
         self._selector.close()
         self._listener.close()
         connection.close()
-        for place, descriptor in enumerate(request.descriptors):
+        for place, descriptor in enumerate(request.descriptors[:3]):
             os.dup2(descriptor, place)
             os.close(descriptor)
         signal.signal(signal.SIGINT, signal.default_int_handler)

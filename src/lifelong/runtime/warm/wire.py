@@ -12,11 +12,17 @@ from pathlib import Path
 DIRECTORY = Path(".snakemake")  # relative, since a socket's path has at most 107 bytes
 STARTED = b"\1"  # the job runs; without it the job's process has to do it itself
 _COUNT = struct.Struct("!i")
+_MOST_DESCRIPTORS = 8
 
 
 def socket_of(snakemake: int) -> Path:
-    """Where the warm process of the Snakemake with this process id listens."""
-    return DIRECTORY / f"lifelong.warm.{snakemake}"
+    """Where the warm process of this host's Snakemake with this process id listens."""
+    return DIRECTORY / f"lifelong.warm.{socket.gethostname()}.{snakemake}"
+
+
+def lock_of_host() -> Path:
+    """Held while a warm process of this host is started."""
+    return DIRECTORY / f"lifelong.warm.{socket.gethostname()}.lock"
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,11 @@ class Request:
     arguments: list[str]
     directory: str
     environment: dict[str, str]
-    descriptors: tuple[int, ...] = (0, 1, 2)  # standard input, output and error
+    descriptors: tuple[int, ...] = (0, 1, 2)  # standard input, output and error; more are only held open
 
     @classmethod
-    def of_this_process(cls, arguments: list[str]) -> Request:
-        return cls(arguments, str(Path.cwd()), dict(os.environ))
+    def of_this_process(cls, arguments: list[str], held: tuple[int, ...] = ()) -> Request:
+        return cls(arguments, str(Path.cwd()), dict(os.environ), (0, 1, 2, *held))
 
     def send(self, connection: socket.socket) -> None:
         said = {"arguments": self.arguments, "directory": self.directory, "environment": self.environment}
@@ -41,8 +47,8 @@ class Request:
     @classmethod
     def receive(cls, connection: socket.socket) -> Request:
         """Raises ConnectionError when the other side ends before all is said."""
-        counted, descriptors, _, _ = socket.recv_fds(connection, _COUNT.size, 3)
-        if len(counted) < _COUNT.size or len(descriptors) != 3:
+        counted, descriptors, _, _ = socket.recv_fds(connection, _COUNT.size, _MOST_DESCRIPTORS)
+        if len(counted) < _COUNT.size or len(descriptors) < 3:
             raise ConnectionError
         data = _exactly(connection, _COUNT.unpack(counted)[0])
         return cls(**json.loads(data.decode(errors="surrogateescape")), descriptors=tuple(descriptors))
