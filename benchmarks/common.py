@@ -83,9 +83,10 @@ def training_images() -> Split:
     if mnist_at_hand():
         found = catalog.load("mnist", None, Path("data/raw"), search_directories())
         return Split(torch.from_numpy(found.train_images), torch.from_numpy(found.train_labels).long())
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8, generator=generator)
-    return Split(pixels, torch.randint(0, OUTPUTS, (60_000,), generator=generator))
+    with torch.device("cpu"):
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8, generator=generator)
+        return Split(pixels, torch.randint(0, OUTPUTS, (60_000,), generator=generator))
 
 
 def first(split: Split, count: int) -> Split:

@@ -105,7 +105,8 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"PYTHONPATH": str(self.folder / "src"), "LIFELONG_CHECKPOINT_SECONDS": "0", "GIT_CONFIG_GLOBAL": os.devnull}
+        modules = [str(self.folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own = {"PYTHONPATH": os.pathsep.join(modules), "LIFELONG_CHECKPOINT_SECONDS": "0", "GIT_CONFIG_GLOBAL": os.devnull}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return {**os.environ, "PATH": path, **own}
 

@@ -253,8 +253,7 @@ def test_a_gpus_rules_train_the_seeds_of_perceptrons_in_one_job(tmp_path: Path) 
     folder.mkdir()
     project = Project(folder)
     project.edit("params.yaml", "options: {strength: 0.01}, seeds: 1", "options: {strength: 0.01}, seeds: 3")
-    project.edit("workflow/rules/common.smk", '"cuda" if GPU', '"cpu" if GPU')
-    gpu = ("--config", "gpu=1", "--resources", "gpu=1", "--")
+    gpu = ("--config", "gpu=1", "device=cpu", "--")
     targets = [*gpu, "results/split-digits-anpyc/summary.json", "results/split-digits-sgd-all/summary.json"]
     project.snakemake(*targets)
     stages = [path.stem for path in sorted(folder.glob("results/split-digits-anpyc/seed-2/task-*/*.safetensors"))]
