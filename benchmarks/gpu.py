@@ -8,8 +8,8 @@ Figures of a card belong into reports/gpu/PART.md; seeds side by side: benchmark
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -48,15 +48,21 @@ sys.path.insert(0, str(PARAMS.parent / "tests"))
 
 from support.project import TINY, Project
 
+from lifelong.data import catalog
+from lifelong.data.sequences import build
 from lifelong.data.tensors import Split
+from lifelong.params import Settings, load
 from lifelong.params.files import Written
+from lifelong.pipeline.evaluate import evaluate
+from lifelong.pipeline.graph import stages_of
+from lifelong.pipeline.run import run_stage
+from lifelong.runtime import paths
+from lifelong.runtime.computing import computing
 from lifelong.runtime.device import computing_on
+from lifelong.runtime.places import RAW, search_directories
 
 CHAINS = {"cifar100-full-ari": 10, "cifar100-5-split2meta-meta": 5}
 """Experiments, and their tasks."""
-
-JOBS_PER_GPU = 8
-"""Networks for digits leave a card idle."""
 
 SECONDS = 540  # for all chains of a call
 PRECISIONS = {
@@ -66,60 +72,56 @@ PRECISIONS = {
 }
 
 
-class _Runs:
-    """One project run on the processor, on the device, and on the device again."""
-
-    def __init__(self, folder: Path, device: str, quick: bool) -> None:
-        on_device = ("--config", "gpu=1", f"jobs_per_gpu={JOBS_PER_GPU}", f"device={device}")
-        self.processor = self._run(folder / "processor", quick)
-        self.device = self._run(folder / "device", quick, *on_device)
-        self.again = self._run(folder / "again", quick, *on_device)
-
-    @staticmethod
-    def _run(folder: Path, quick: bool, *config: str) -> Project:
-        folder.mkdir()
-        values = yaml.safe_load(TINY) if quick else Written(PARAMS).values
-        for budget in values["training"].values():
-            budget["epochs"] = 1
-        for experiment in values["experiments"].values():
-            if "like" not in experiment:
-                experiment["seeds"] = 1
-        project = Project(folder, yaml.safe_dump(values))
-        shown = [list(one["experiments"].values()) for one in values["reports"]["digits"].values() if "experiments" in one]
-        names = dict.fromkeys(name for some in shown for name in some)
-        targets = [f"results/{name}/summary.json" for name in names]
-        project.snakemake(*config, "--", *targets, cores=os.cpu_count() or 1)
-        return project
-
-
 def compare(folder: Path, device: str, quick: bool) -> Iterator[dict[str, Cell]]:
-    """Every method on digits, an epoch a task."""
-    runs = _Runs(folder, device, quick)
-    again, digests = runs.again.digests(), runs.device.digests()
-    for path in sorted((runs.processor.folder / "results").iterdir()):
-        if not path.is_dir() or path.name.startswith("."):
-            continue
-        trained = [file for name in ("learn", "slow") for file in path.glob(f"seed-*/task-*/{name}.safetensors")]
-        if not trained:  # all its candidates are rows themselves
-            continue
-        learnt = min(trained, key=_task)
-        other = runs.device.folder / learnt.relative_to(runs.processor.folder)
-        own = [name for name in digests if name.startswith(f"results/{path.name}/")]
-        same = sum(again[name] == digests[name] for name in own)
+    """Every method on digits, an epoch a task: on the processor, on the device, and on the device again."""
+    values = yaml.safe_load(TINY) if quick else Written(PARAMS).values
+    for budget in values["training"].values():
+        budget["epochs"] = 1
+    for experiment in values["experiments"].values():
+        if "like" not in experiment:
+            experiment["seeds"] = 1
+    shown = [one["experiments"].values() for one in values["reports"]["digits"].values() if "experiments" in one]
+    names = list(dict.fromkeys(name for some in shown for name in some))
+    places = {"processor": "cpu", "device": device, "again": device}
+    for place, name_of_device in places.items():
+        (folder / place).mkdir()
+        with contextlib.chdir(folder / place):
+            Path("params.yaml").write_text(yaml.safe_dump(values))
+            settings = load(Path("params.yaml"))
+            for name in names:
+                run_chain(settings, name, name_of_device)
+    for name in names:
+        results = {place: folder / place / "results" / name / "seed-0" for place in places}
+        trained = [file for stage in ("learn", "slow") for file in results["processor"].glob(f"task-*/{stage}.safetensors")]
+        learnt = min(trained, key=_task).relative_to(results["processor"])
+        scores = [
+            list(numbers(json.loads((results[place] / "scores.json").read_text()))) for place in ("processor", "device")
+        ]
+        own = [file.relative_to(results["device"]) for file in results["device"].rglob("*.*")]
+        same = sum((results["device"] / file).read_bytes() == (results["again"] / file).read_bytes() for file in own)
         yield {
-            "experiment": path.name,
-            "largest difference of a weight after an epoch": largest_difference(learnt, other),
-            "largest difference of an accuracy": max(
-                abs(one - two)
-                for scores in path.glob("seed-*/scores.json")
-                for one, two in zip(
-                    numbers(json.loads(scores.read_text())),
-                    numbers(json.loads((runs.device.folder / scores.relative_to(runs.processor.folder)).read_text())),
-                    strict=True,
-                )
+            "experiment": name,
+            "largest difference of a weight after an epoch": largest_difference(
+                results["processor"] / learnt, results["device"] / learnt
             ),
+            "largest difference of an accuracy": max(abs(one - two) for one, two in zip(*scores, strict=True)),
             "files of a second run with the same bytes": f"{same} of {len(own)}",
         }
+
+
+def run_chain(settings: Settings, name: str, device: str) -> None:
+    """All stages of an experiment's first seed, on digits, in this process: it keeps its place on the card."""
+    experiment = settings.experiment(name)
+    images, tasks = paths.images("digits"), paths.tasks(experiment.sequence_name)
+    if not images.exists():
+        catalog.prepare("digits", None, images, RAW, search_directories())
+    if not tasks.exists():
+        build(settings.sequence(experiment.sequence_name), {"digits": images}, tasks)
+    with computing(device):
+        for task in experiment.tasks:
+            for stage in stages_of(experiment, task):
+                run_stage(experiment, 0, task, stage)
+        evaluate(experiment, 0)
 
 
 def _task(learnt: Path) -> int:
