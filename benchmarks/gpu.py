@@ -77,9 +77,6 @@ def compare(folder: Path, device: str, quick: bool) -> Iterator[dict[str, Cell]]
     values = yaml.safe_load(TINY) if quick else Written(PARAMS).values
     for budget in values["training"].values():
         budget["epochs"] = 1
-    for experiment in values["experiments"].values():
-        if "like" not in experiment:
-            experiment["seeds"] = 1
     shown = [one["experiments"].values() for one in values["reports"]["digits"].values() if "experiments" in one]
     names = list(dict.fromkeys(name for some in shown for name in some))
     places = {"processor": "cpu", "device": device, "again": device}
