@@ -21,8 +21,10 @@ from lifelong.params.sections import NAME_PATTERN
 from lifelong.runtime.cluster import cancel_left_jobs, count_target_jobs, replace_jobstep, show_reasons
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.gpus import GPUS, JOBS_PER_GPU, count_gpus
+from lifelong.runtime.scheduling import look_again_when_limited
 from lifelong.runtime.supervision import LOOKING, ONE_JOB, UNDER_SNAKEMAKE, claim_folder, failures, release_folder
 
+look_again_when_limited()
 if workflow.remote_exec:
     replace_jobstep()
 else:
