@@ -6,8 +6,8 @@ from __future__ import annotations
 def look_again_when_limited() -> None:
     """Let the scheduler set a clock only where its limit of jobs a second holds jobs back.
 
-    As it is, Snakemake 9.27 sets one whenever it has looked, each clock has it look again, and so every job that ends adds one
-    more look a second, at all jobs that are ready, until the run ends.
+    As it is, Snakemake 9.27 sets one whenever it has looked, each clock has it look again, and so every job that ends adds a
+    look a second, at all jobs that are ready, until the run ends.
     """
     from snakemake.scheduling.job_scheduler import JobScheduler
 
