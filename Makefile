@@ -7,9 +7,8 @@ READY := .venv/ready
 .PHONY: demo test lint format lock mlflow pull site
 
 demo: $(READY)
-	@snakemake --quiet rules reason host --config reports=results/reports -- demo
-	@LIFELONG_REPORTS=results/reports lifelong show digits/comparison
-	@LIFELONG_REPORTS=results/reports lifelong verify digits skill-demo --against reports
+	@snakemake demo
+	@lifelong compare
 
 test: $(READY)
 	@pytest -n 2 --dist worksteal
@@ -31,7 +30,7 @@ mlflow: $(READY)
 # Models and data of a reproduction from the DVC remote; afterwards snakemake has nothing to do.
 pull: $(READY)
 	dvc pull train-digits data-digits
-	snakemake --quiet rules reason host -- digits
+	snakemake digits
 
 # Docs and reports as one static site, in build/site.
 site: $(READY) .venv/site

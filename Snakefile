@@ -18,6 +18,7 @@ from lifelong.params.networks import layers_kind
 from lifelong.params.reports import PAPERS, REPORT_KINDS
 from lifelong.params.schema import PARAMS_FILE
 from lifelong.params.sections import NAME_PATTERN
+from lifelong.pipeline.targets import DEMO
 from lifelong.runtime.cluster import cancel_left_jobs, count_target_jobs, replace_jobstep, show_reasons
 from lifelong.runtime.errors import UserError
 from lifelong.runtime.gpus import GPUS, JOBS_PER_GPU, count_gpus
@@ -30,8 +31,13 @@ if workflow.remote_exec:
 else:
     show_reasons()
 
+# Where params.yaml is: as `--config params=FILE` says, else in the working directory, else beside this file. Jobs read it too.
+if "params" in config or not PARAMS_FILE.exists():
+    os.environ["LIFELONG_PARAMS"] = str(config.get("params", Path(str(workflow.current_basedir)) / PARAMS_FILE))
+PARAMS = os.environ.get("LIFELONG_PARAMS", str(PARAMS_FILE))  # an input of every rule: what is asked for
+
 try:
-    SETTINGS = load()
+    SETTINGS = load(Path(PARAMS))
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -40,7 +46,6 @@ report: "workflow/report/front.rst"
 
 
 STARTED = time.time()
-PARAMS = PARAMS_FILE  # an input of every rule: what is asked for
 if workflow.is_main_process:
     looking, at_work = LOOKING.intersection(sys.argv), claim_folder()
     if at_work and not looking:
@@ -59,7 +64,8 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 
 onerror:
-    print(failures(STARTED), file=sys.stderr)
+    if "lifelong" not in workflow.output_settings.log_handler_settings:  # which shows them itself
+        print(failures(STARTED), file=sys.stderr)
 
 
 wildcard_constraints:
@@ -89,4 +95,4 @@ rule demo:
     default_target: True
     localrule: True
     input:
-        [report_targets(section) for section in ("digits", "skill-demo") if section in SETTINGS.sections()],
+        [demo_targets(name) for name in DEMO.values()],

@@ -180,7 +180,7 @@ def test_deep_images_are_refused_rather_than_clipped(tmp_path: Path) -> None:
         ({"train/0.png": png(0), "test/0.png": png(0)}, {}, "0.png' outside a class folder; expected"),
         (with_splits() | {"stray.png": png(0)}, {}, "found the image 'stray.png'; expected <split>/<class>/<image>"),
         (with_splits() | {"notes.txt": b""}, {}, "found 'notes.txt', neither an image"),
-        (with_splits() | {"train/ant/Thumbs.db": b""}, {}, "found 'train/ant/Thumbs.db', neither an image"),
+        (with_splits() | {"train/ant/notes.txt": b""}, {}, "found 'train/ant/notes.txt', neither an image"),
         (with_splits() | {"words.json": b"{"}, {}, "words.json is not valid JSON"),
         (with_splits() | {"words.json": b"[]"}, {}, "words.json is not of the form"),
         (with_splits() | {"words.json": b'{"ant": "a"}'}, {}, "words.json has no name for the class 'bee'"),

@@ -36,7 +36,7 @@ def run_in(project: Project, commands: str) -> str:
 def test_the_page_runs_as_written(own: Project) -> None:
     (commands,) = blocks("bash")
     output = run_in(own, commands)
-    assert "digits-pull: pull on split-digits" in output
+    assert "digits-pull (params.yaml, line" in output
     assert "| Pull" in output
     summary = own.folder / "results/digits-pull/summary.json"
     assert summary.is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lifelong.params.files import Written
 from lifelong.params.inheritance import merge_entries
 from lifelong.params.sequences import Split
 from lifelong.runtime.errors import UserError
+from lifelong.runtime.timings import Timings
 
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "params").glob("*.yaml"))]
 
@@ -351,10 +353,10 @@ def test_a_byte_order_mark_and_other_line_ends_are_no_fault(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("seeds", "expected"),
     [
-        ("0", ["found 0 (int); input should be greater than or equal to 1"]),
-        ("true", ["found True (bool); input should be a valid integer or a valid list"]),
-        ("x", ["found 'x' (str); input should be a valid integer or a valid list"]),
-        ("[1, true]", [".1: found True (bool); input should be a valid integer"]),
+        ("0", ["found 0; expected a number greater than or equal to 1; write one in its place"]),
+        ("true", ["found true; expected a whole number or a list; write one in its place"]),
+        ("x", ["found 'x'; expected a whole number or a list; write one in its place"]),
+        ("[1, true]", [".1: found true; expected a whole number; write one in its place"]),
     ],
 )
 def test_of_a_value_with_several_types_the_nearest_is_told(tmp_path: Path, seeds: str, expected: list[str]) -> None:
@@ -382,11 +384,45 @@ def checked(path: Path, *arguments: str) -> str:
     return result.output.replace(f"{path.parent}/", "")
 
 
-def test_check_names_the_experiments(tmp_path: Path) -> None:
-    lines = checked(written(tmp_path, SWEPT)).splitlines()
-    assert lines[0] == "split-digits-sgd: sgd on split-digits, seeds [0]"
-    assert lines[-2] == "x@0.50: ewc on split-digits, seeds [0, 1]"
-    assert lines[-1].startswith(f"params.yaml is well: {len(lines) - 1} experiments, ")
+def test_check_ends_in_a_verdict(tmp_path: Path) -> None:
+    (line,) = checked(written(tmp_path, SWEPT)).splitlines()
+    assert line.startswith("params.yaml is well: ")
+
+
+def test_list_names_experiments_by_section_and_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, SWEPT)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/split-digits-er").mkdir(parents=True)
+
+    def listed(*arguments: str) -> list[str]:
+        return CliRunner().invoke(cli, ["--params", str(path), "list", *arguments]).output.splitlines()
+
+    assert listed() == ["All papers' methods", "  digits        1 begun, 11 absent", "Others", "  in no report  3 absent"]
+    assert "  split-digits-er           begun" in listed("digits")
+    with pytest.raises(UserError, match=r"section 'digit' is unknown; .*Did you mean 'digits'"):
+        CliRunner().invoke(cli, ["--params", str(path), "list", "digit"], catch_exceptions=False)
+
+
+def test_the_nearest_command_is_suggested(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'chek' is no command; .*Did you mean 'check'"):
+        CliRunner().invoke(cli, ["--params", str(written(tmp_path)), "chek"], catch_exceptions=False)
+
+
+def test_check_says_what_an_experiment_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks of two stages, a seed's evaluation, a summary and a run of MLflow's: seven jobs."""
+    path = written(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert checked(path, "split-digits-ewc").splitlines()[-1].startswith("# costs: 7 jobs; how long they take is not known")
+    timings = Timings({"learn": {"split-digits-ewc": 2}, "consolidate": {"": 1}, "evaluate": {"": 1}})
+    timings.write()
+    last = checked(path, "split-digits-ewc").splitlines()[-1]
+    assert last == "# costs: 7 jobs, about 10 s one after the other (by jobs that ran here)"  # 7 s for 5 jobs of 7
+    experiment = load(path).experiment("split-digits-ewc")
+    kept = {"seconds": 100, "seeds": [0, 1], "machine": "a machine", "parameters": experiment.parameters()}
+    (tmp_path / "reports/digits").mkdir(parents=True)
+    (tmp_path / "reports/digits/provenance.json").write_text(json.dumps({"split-digits-ewc": kept}))
+    last = checked(path, "split-digits-ewc").splitlines()[-1]
+    assert last == "# costs: 7 jobs, 50 s of processor time (measured on a machine)"
 
 
 def test_help_lists_what_people_use_before_the_stages() -> None:
@@ -408,7 +444,7 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
 
 def test_check_explains_one_experiment(tmp_path: Path) -> None:
     said = checked(written(tmp_path, SWEPT + "  y: {like: x@1e+2, joint: split-digits-joint, seeds: 1}\n"), "y")
-    head = [line for line in said.splitlines() if line.startswith("#")]
+    head = [line for line in said.splitlines() if line.startswith("#") and "costs:" not in line]
     line = LINE + SWEPT.count("\n")
     assert head == [
         f"# y (params.yaml, line {line})",

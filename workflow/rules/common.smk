@@ -114,6 +114,16 @@ def report_targets(section):
     return targets
 
 
+def demo_targets(name):
+    """The scores of an experiment or a collective, and its MLflow runs; nothing where params.yaml has no such."""
+    if name in SETTINGS.experiments:
+        return [*scores_of(name, SETTINGS.experiment(name).seeds), paths.tracked(name)]
+    if name in SETTINGS.skill.collectives:
+        seeds = range(SETTINGS.skill.collective(name).seeds)
+        return [*(paths.collective_scores(name, seed) for seed in seeds), paths.tracked_collective(name)]
+    return []
+
+
 def report_evidence(name):
     """What a report needs of each of its experiments, and of its collective."""
     wanted = SETTINGS.report(name)

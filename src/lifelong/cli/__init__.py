@@ -18,7 +18,7 @@ from lifelong.cli.stages import STAGES, stage_command
 from lifelong.params import load
 from lifelong.params.methods import shipped_methods, stage_table
 from lifelong.params.schema import PARAMS_FILE
-from lifelong.runtime.errors import UserError, describe_os_error
+from lifelong.runtime.errors import UserError, describe_os_error, did_you_mean
 from lifelong.runtime.supervision import UNDER_SNAKEMAKE, describe_usage
 
 
@@ -37,6 +37,12 @@ class _Commands(click.Group):
             stages = load(context.params.get("params", PARAMS_FILE)).stages()
         return stage_command(stages[name]) if name in stages else None
 
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError:
+            raise UserError(f"{args[0]!r} is no command; {did_you_mean(args[0], self.list_commands(context))}") from None
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """What people use first, then what Snakemake runs."""
         people = [command.name for command in PEOPLE]
@@ -48,7 +54,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--params", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
+@click.option("--params", type=click.Path(path_type=Path), default=PARAMS_FILE, show_default=True, envvar="LIFELONG_PARAMS")
 @click.version_option(package_name="lifelong", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, params: Path) -> None:

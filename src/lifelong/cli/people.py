@@ -9,30 +9,42 @@ from pathlib import Path
 
 import click
 
+from lifelong.cli.new import new
+from lifelong.cli.predict import predict
 from lifelong.params import Settings
 from lifelong.pipeline.tracking.mlflow_runs import COMPARED, list_homes, public_uri
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import missing_file
 from lifelong.runtime.errors import UserError, did_you_mean
-from lifelong.runtime.places import RAW, search_directories
 
 
 @click.command()
 @click.argument("experiment", required=False)
 @click.pass_obj
 def check(settings: Settings, experiment: str | None) -> None:
-    """Check params.yaml and name its experiments, or print one of them in full and what it was made of."""
+    """Is params.yaml sound? With an experiment: that one in full, what it was made of, and what it costs."""
     if experiment is not None:
         from lifelong.params.explanation import explain_experiment
+        from lifelong.pipeline.costs import describe_costs
 
         click.echo(explain_experiment(settings, experiment), nl=False)
+        click.echo(f"# {describe_costs(settings, settings.experiment(experiment))}")
         return
-    for name, one in settings.experiments.items():
-        click.echo(f"{name}: {one.method_name} on {one.sequence_name}, seeds {list(one.seeds)}")
     click.echo(
         f"params.yaml is well: {len(settings.experiments)} experiments, {len(settings.candidates)} candidates of grids, "
         f"{len(settings.reports)} reports in {len(settings.sections())} sections; `lifelong check NAME` prints one in full"
     )
+
+
+@click.command("list")
+@click.argument("section", required=False)
+@click.pass_obj
+def list_(settings: Settings, section: str | None) -> None:
+    """Experiments by paper and section: how many are done, stale, begun, absent; with a section: each by name."""
+    from lifelong.pipeline.listing import list_experiments
+
+    for line in list_experiments(settings, section):
+        click.echo(line)
 
 
 @click.command()
@@ -48,6 +60,24 @@ def show(settings: Settings, report: str) -> None:
     click.echo(f"Report   {text} (how the numbers were made; .csv and .json beside it)")
     click.echo(f"Models   {paths.RESULTS}/<experiment>/seed-<s>/task-<t>/")
     click.echo(f"MLflow   `make mlflow` opens the page over {public_uri(settings.tracked_at())}")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--picture", type=click.Path(path_type=Path), default=paths.RESULTS / "comparison.png", show_default=True)
+@click.pass_obj
+def compare(settings: Settings, names: tuple[str, ...], picture: Path) -> None:
+    """Experiments and collectives side by side by their scores, by name or 'split-digits-*'; none: those of the demo."""
+    from lifelong.pipeline.targets import DEMO
+    from lifelong.reports.compare import WORDS, draw_comparison, find_names, format_table
+    from lifelong.reports.compare import compare as compare_named
+
+    rows = compare_named(settings, find_names(settings, names) if names else DEMO)
+    draw_comparison(rows, picture)
+    click.echo(f"{format_table(rows)}\n\n{WORDS}\n\nPicture  {picture}")
+    uri = settings.tracked_at()
+    for name, number in list_homes(uri):
+        click.echo(f"MLflow   `make mlflow`, then http://127.0.0.1:5000/#/experiments/{number}/runs?{COMPARED} ({name})")
 
 
 @click.command()
@@ -107,18 +137,4 @@ def ui(settings: Settings, port: int) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--collective", default="skill-19", show_default=True)
-@click.option("--variant", default="GMMC", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.pass_obj
-def predict(settings: Settings, images: tuple[Path, ...], collective: str, variant: str, seed: int) -> None:
-    """Task and class of any image, by the packets that a collective's agents shared."""
-    from lifelong.methods.skill.predict import predict
-
-    for answer in predict(settings.skill, collective, variant, seed, images, (RAW, search_directories()), settings.limits):
-        click.echo(f"{answer.image}: task {answer.task}, class {answer.label}, confidence {answer.confidence:.2f}")
-
-
-PEOPLE = (check, show, verify, predict, dvc, ui)
+PEOPLE = (check, list_, show, compare, verify, predict, new, dvc, ui)

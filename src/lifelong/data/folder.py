@@ -3,14 +3,17 @@
     <root>/<split>/<class>/<image>     splits train and test (val, valid or validation serves where there is no test)
     <root>/<class>/<image>             cut into train and test by `test_fraction` and `split_seed`, stratified by class
     <root>/words.json                  optional: {"<class>": "readable name", ...}
+    <root>/labels.csv                  instead of class folders: columns file, label and perhaps split
 
-One enclosing folder around all that is skipped, hidden files are ignored, and any other file is an error. Classes and
+One enclosing folder around all that is skipped, hidden files and what systems leave behind (Thumbs.db) are ignored, and any
+other file is an error. Classes and
 images are in the order of their names. A split beside train and test (val beside test, say) would go unused without a
 word, so it is an error too: merge it into train or take it away.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -36,6 +39,9 @@ from lifelong.runtime.provenance import note_outside
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _TEST_NAMES = ("test", "val", "valid", "validation")
 _WORDS = ("words.json",)
+_LABELS = ("labels.csv",)
+JUNK = ("Thumbs.db", "thumbs.db", "desktop.ini", "Icon\r", "__MACOSX")
+"""Files and folders that systems leave beside images."""
 _LAYOUT = "expected <split>/<class>/<image> with the splits train and test, or <class>/<image> for all images"
 _LONGEST_HEADER = 2**20
 _MODES = {"grey": "L", "colour": "RGB"}
@@ -67,7 +73,7 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
     if source.sha256 is None:
         note_outside(path)
     with open_files(path, limits) as files:
-        files = strip_enclosing_folder(files)
+        files = arrange_files(path, files)
         readable_names = _words(path, files.pop(_WORDS, None))
         splits = _splits(path, files)
         _check_test_fraction(name, path, splits, source.test_fraction)
@@ -82,6 +88,40 @@ def read_folder(name: str, source: FolderSource, raw: Path, search: Sequence[Pat
         raise UserError(
             f"data set {name!r}: {path} cannot be split with test_fraction {source.test_fraction}: {error}"
         ) from None
+
+
+def arrange_files(path: Path, files: Files) -> Files:
+    """The files by split and class: without junk and enclosing folder, and as labels.csv says where there is one."""
+    files = strip_enclosing_folder({parts: read for parts, read in files.items() if not set(parts) & set(JUNK)})
+    labels = files.pop(_LABELS, None)
+    return files if labels is None else _arrange_by_labels(path / _LABELS[0], files, labels())
+
+
+def _arrange_by_labels(path: Path, files: Files, table: bytes) -> Files:
+    rows = csv.DictReader(io.StringIO(table.decode("utf-8-sig", errors="replace")))
+    columns = rows.fieldnames or []
+    if not {"file", "label"} <= set(columns) <= {"file", "label", "split"}:
+        raise UserError(
+            f"{path}: found the columns {', '.join(columns) or '(none)'}; expected file, label and perhaps split"
+        )
+    result: Files = {parts: read for parts, read in files.items() if parts == _WORDS}
+    named: dict[Parts, int] = {}
+    for number, row in enumerate(rows, 2):
+        parts = PurePosixPath(row["file"] or "").parts
+        if parts not in files or not row["label"]:
+            raise UserError(
+                f"{path}, line {number}: found {row}; expected a file that is there, and a label; correct the line"
+            )
+        if parts in named:
+            raise UserError(f"{path}, line {number}: {row['file']!r} is in line {named[parts]} already; keep one of the two")
+        named[parts] = number
+        split = (row["split"],) if "split" in columns else ()
+        result[(*split, row["label"], "/".join(parts))] = files[parts]
+    if unnamed := [parts for parts in files if parts not in named and parts != _WORDS]:
+        raise UserError(
+            f"{path}: says nothing of {_shown(unnamed[0])!r}, of {len(unnamed)} files in all; add or remove them"
+        )
+    return result
 
 
 def locate(name: str, given: str, raw: Path, search: Sequence[Path]) -> Path:

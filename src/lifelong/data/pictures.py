@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lifelong.params.datasets import Limits
 from lifelong.runtime.errors import UserError
@@ -33,6 +33,8 @@ def read_picture(source: BinaryIO | Path, mode: str | None, limits: Limits) -> I
             return upright if mode is None else upright.convert(mode)
     except FileNotFoundError:
         raise
+    except UnidentifiedImageError:
+        raise ValueError("in no image format that is known") from None
     except Exception as error:  # Pillow's decoders raise many kinds of exception for damaged files
         raise ValueError(str(error) or type(error).__name__) from None
 

@@ -43,6 +43,13 @@ def smt(r: np.ndarray) -> float | None:
     return _value(np.mean([np.var(r[j:, j]) for j in range(len(r) - 1)]))
 
 
+def forgetting(r: np.ndarray) -> float | None:
+    """Mean over j < T of max over j <= i < T of R[i, j] - R[T, j] (Chaudhry et al. 2018, Riemannian Walk)."""
+    if len(r) < 2:
+        return None
+    return _value(np.mean([np.max(r[j:-1, j]) - r[-1, j] for j in range(len(r) - 1)]))
+
+
 def fwt_gem(r: np.ndarray, initial: Sequence[float]) -> float | None:
     """Mean over j > 1 of R[j-1, j] - b[j], with b the accuracies before any learning (GEM's forward transfer)."""
     if len(r) < 2:

@@ -28,8 +28,22 @@ def load(path: Path = PARAMS_FILE) -> Settings:
     except UserError as error:
         told = f"{path}: "
         faults = [line.removeprefix(told) for line in str(error).split("\n")]
-        raise UserError("\n".join(f"{written.place_of(fault.split(': ')[0])}: {fault}" for fault in faults)) from None
+        told_once = _first_told(faults, written)
+        raise UserError("\n".join(f"{written.place_of(one.split(': ')[0])}: {one}" for one in told_once)) from None
     return replace(result, place_of=written.place_of)
+
+
+def _first_told(faults: list[str], written: Written) -> list[str]:
+    """Each fault once, where it was written: not again for all that inherit it."""
+    result = []
+    for fault in dict.fromkeys(faults):
+        key, _, said = fault.partition(": ")
+        above = written.inherited_from(key)
+        while above is not None and f"{above}: {said}" not in faults:
+            above = written.inherited_from(above)
+        if above is None:
+            result.append(fault)
+    return result
 
 
 def settings(written: dict[str, Any], source: str = "params.yaml") -> Settings:

@@ -11,6 +11,9 @@ from lifelong.runtime.errors import UserError
 
 INCLUDE = "include"  # the key of params.yaml that lists further files, their paths relative to it
 
+OWN = Path("params/own")
+"""Beside params.yaml: a folder whose files are all read too, so that what is one's own stays out of the project's files."""
+
 
 class Written:
     """What the files say, and where each of them says it."""
@@ -24,19 +27,25 @@ class Written:
         self.path = path
         self.values: dict[str, Any] = {}
         self._places: dict[str, str] = {}  # by dotted key: file and line
-        first, lines = read_yaml(path)
+        first, first_lines = read_yaml(path)
         included = first.pop(INCLUDE, [])
         if not isinstance(included, list) or not all(isinstance(name, str) for name in included):
             raise UserError(
-                f"{path}: {INCLUDE}: found {included!r}; expected a list of files, their paths relative to this one"
+                f"{path}, line {first_lines[INCLUDE]}: {INCLUDE}: found {included!r}; expected a list of files, their paths "
+                f"relative to this one; write '{INCLUDE}: [FILE, ...]'"
             )
-        self._add(path, first, lines)
+        self._add(path, first, first_lines)
         for name in included:
             further = path.parent / name
+            if not further.exists():
+                where = f"{path}, line {first_lines[INCLUDE]}: {INCLUDE}"
+                raise UserError(f"{where}: found {name!r}, and there is no file {further}; correct the name or take it away")
             values, lines = read_yaml(further)
             if INCLUDE in values:
                 raise UserError(f"{further}: {INCLUDE}: an included file includes nothing; list all files in {path}")
             self._add(further, values, lines)
+        for further in sorted((path.parent / OWN).glob("*.yaml")):
+            self._add(further, *read_yaml(further))
 
     def place_of(self, key: str) -> str:
         """File and line of `key`, or of the nearest part of it that any file says; of a variant: of what is swept."""
@@ -46,6 +55,17 @@ class Written:
             parts = (known for known in self._places if requested == known or requested.startswith(f"{known}."))
             result = max(result, *parts, "", key=len)
         return self._places.get(result, str(self.path))
+
+    def inherited_from(self, key: str) -> str | None:
+        """The same key of the entry that this one starts from; none where the entry gives it itself."""
+        if key in self._places:
+            return None
+        for section, entries in self.values.items():
+            for name, entry in entries.items() if isinstance(entries, dict) else ():
+                own = f"{section}.{name}"
+                if key.startswith((f"{own}.", f"{own}@")) and isinstance(entry, dict) and "like" in entry:
+                    return f"{section}.{entry['like']}{key[key.find('.', len(own)) :]}"
+        return None
 
     def _add(self, path: Path, values: dict[str, Any], lines: dict[str, int]) -> None:
         places = {key: f"{path}, line {line}" for key, line in lines.items()}

@@ -262,7 +262,7 @@ def _name_variants(where: str, entry: Any, sweeps: Mapping[str, tuple[str, ...]]
     for label, named in entry["experiments"].items():
         names = named if isinstance(named, list) else [named]
         swept = [name for name in names if isinstance(name, str) and name in sweeps]
-        if swept and kind is not None and kind.experiments == "one":
+        if swept and sweeps[swept[0]] and kind is not None and kind.experiments == "one":
             faults.append(
                 f"{where}.experiments.{label}: {swept[0]!r} is swept and no experiment itself; name one of its variants: "
                 f"{', '.join(sweeps[swept[0]])}"

@@ -75,7 +75,9 @@ class Split(_OfOneDataSet):
             raise ValueError(f"a split sequence needs {', or '.join(ways)}; found {result}")
         known, count = CLASSES_OF_BUILT_IN.get(self.dataset), sum(self.task_sizes())
         if known is not None and count > known:
-            raise ValueError(f"tasks of {self.task_sizes()} classes need {count}; {self.dataset} has {known}")
+            sizes = self.task_sizes()
+            tasks = f"{len(sizes)} tasks of {sizes[0]}" if len(set(sizes)) == 1 else f"tasks of {sizes}"
+            raise ValueError(f"{tasks} classes need {count}; {self.dataset} has {known}; give fewer or smaller tasks")
         return self
 
     def task_sizes(self) -> list[int]:

@@ -123,11 +123,15 @@ def failures(since: float, folder: Path = Path("logs")) -> str:
 
     Snakemake's own way of showing them is silent under `--quiet rules`.
     """
-    result = []
-    for path in sorted(folder.rglob("*.log")):
-        if path.stat().st_mtime < since:
-            continue
-        lines = path.read_text(errors="replace").splitlines() or [describe_kill(signal.SIGKILL)]  # it said nothing
-        if _SPENT not in lines[-1]:
-            result.append("\n".join([f"{path}:", *(f"    {line}" for line in lines[-20:])]))
-    return "\n".join(result)
+    fresh = [path for path in sorted(folder.rglob("*.log")) if path.stat().st_mtime >= since]
+    return "\n".join(filter(None, map(describe_failure, fresh)))
+
+
+def describe_failure(log: str | Path, lines: int = 20) -> str:
+    """The end of a job's log; nothing where the job ended well."""
+    path = Path(log)
+    said = path.read_text(errors="replace").splitlines() if path.exists() else []
+    said = said or [describe_kill(signal.SIGKILL)]  # it said nothing
+    if _SPENT in said[-1]:
+        return ""
+    return "\n".join([f"{path}:", *(f"    {line}" for line in said[-lines:])])

@@ -104,9 +104,12 @@ COMPARED = "workflowType=machine_learning&compareRunsMode=CHART"
 
 
 def list_homes(uri: str) -> list[tuple[str, str]]:
-    """Names and numbers of our experiments in a database that is a file, as MLflow keeps them; none of other stores."""
+    """Names and numbers of our experiments in a database that is a file, as MLflow keeps them.
+
+    None of other stores, and none before the first run.
+    """
     database = _sqlite_file(uri)
-    if database is None:
+    if database is None or not database.exists():
         return []
     with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
         asked = f"select name, experiment_id from experiments where name like '{PREFIX}/%' and lifecycle_stage = 'active'"
