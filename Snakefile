@@ -33,7 +33,7 @@ else:
 
 # Where params.yaml is: as `--config params=FILE` says, else in the working directory, else beside this file. Jobs read it too.
 if "params" in config or not PARAMS_FILE.exists():
-    os.environ["LIFELONG_PARAMS"] = str(config.get("params", Path(str(workflow.current_basedir)) / PARAMS_FILE))
+    os.environ |= {"LIFELONG_PARAMS": str(config.get("params", Path(str(workflow.current_basedir)) / PARAMS_FILE))}
 PARAMS = os.environ.get("LIFELONG_PARAMS", str(PARAMS_FILE))  # an input of every rule: what is asked for
 
 try:
@@ -60,7 +60,7 @@ elif count_target_jobs() == 1:
     os.environ[ONE_JOB] = "1"
 os.environ[UNDER_SNAKEMAKE] = str(os.getpid())
 # Jobs find the `lifelong` of this environment, on other machines too, whether or not it was activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
 
 
 onerror:

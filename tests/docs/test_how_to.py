@@ -31,10 +31,11 @@ def test_a_page_runs_as_written(page: str, tmp_path: Path) -> None:
         (project.folder / file).parent.mkdir(parents=True, exist_ok=True)
         project.write(file, content)
     commands = re.findall(r"^```bash\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    output = project.run("bash", "-ec", "\n".join(commands))
-    places = [output.find(words) for words in PAGES[page]]
-    assert -1 not in places, (PAGES[page], output)
-    assert places == sorted(places)
+    output = project.run("bash", "-ec", "\n".join(["export COLUMNS=200", *commands]))
+    place = 0
+    for words in PAGES[page]:
+        place = output.find(words, place)
+        assert place >= 0, (words, output)
 
 
 def test_every_page_is_run() -> None:
