@@ -58,3 +58,23 @@ def test_dropout_keeps_the_mean_and_drops_the_share(p: float) -> None:
 def test_dropout_off_is_the_identity(p: float, training: bool) -> None:
     x = torch.randn(3, 4)
     assert layers.dropout(x, p, training) is x
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 4, 9])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_pointwise_convolution_and_its_gradients_equal_numpy(inputs: int, stride: int) -> None:
+    torch.manual_seed(inputs)
+    layer = layers.PointwiseConvolution(inputs, 12, stride, bias=True)
+    x = torch.randn(5, inputs, 7, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    z = layer(x)
+    g = torch.randn_like(z)
+    found = torch.autograd.grad(z, [x, layer.weight, layer.bias], g)
+    a, w, b, d = (t.detach().double().numpy() for t in (x, layer.weight, layer.bias, g))
+    read = a[:, :, ::stride, ::stride]
+    by_x = np.zeros_like(a)
+    by_x[:, :, ::stride, ::stride] = np.einsum("nopq,oc->ncpq", d, w[:, :, 0, 0])
+    expected = np.einsum("ncpq,oc->nopq", read, w[:, :, 0, 0]) + b[:, None, None]
+    np.testing.assert_allclose(z.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+    by_w = np.einsum("nopq,ncpq->oc", d, read)[:, :, None, None]
+    for gradient, stated in zip(found, (by_x, by_w, d.sum((0, 2, 3))), strict=True):
+        np.testing.assert_allclose(gradient.numpy(), stated, rtol=1e-4, atol=1e-4)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.networks.attention import AttentiveNetwork, SpatialAttention, normalisation
-from lifelong.networks.layers import Linear
+from lifelong.networks.layers import Linear, PointwiseConvolution
 from lifelong.params.networks import AttentionResNet18Network
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut, which is a convolution where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, bias: bool, shortcut: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, bias: bool, pointwise: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias)
         self.bn1 = nn.BatchNorm2d(outputs)
@@ -30,9 +30,12 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, shortcut, stride, padding=shortcut // 2, bias=bias), nn.BatchNorm2d(outputs)
+            convolution = (
+                PointwiseConvolution(inputs, outputs, stride, bias)
+                if pointwise
+                else nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias)
             )
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -76,8 +79,8 @@ class AttentionResNet18(AttentiveNetwork):
             first_stride = 1 if narrow or number == 0 else 2
             self.stages.append(
                 nn.Sequential(
-                    BasicBlock(before, width, first_stride, narrow, 3 if narrow else 1),
-                    BasicBlock(width, width, 1, narrow, 3 if narrow else 1),
+                    BasicBlock(before, width, first_stride, narrow, pointwise=not narrow),
+                    BasicBlock(width, width, 1, narrow, pointwise=not narrow),
                 )
             )
             before = width

@@ -111,6 +111,21 @@ class FewChannelConvolution(nn.Conv2d):
         return _Convolution.apply(input, self.weight)
 
 
+class PointwiseConvolution(nn.Conv2d):
+    """nn.Conv2d of 1x1 kernels and any stride, which takes the pixels that it reads first.
+
+    With a stride, channels last and fewer channels than a register holds, oneDNN 3.13's gradient of the weight writes
+    past its own memory (uxlfoundation/oneDNN issue 6035): a wrong gradient, or the end of the process.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, bias: bool) -> None:
+        super().__init__(inputs, outputs, 1, stride, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        down, across = self.stride
+        return nn.functional.conv2d(input[:, :, ::down, ::across], self.weight, self.bias)
+
+
 def dropout(x: Tensor, p: float, training: bool, noise: Sequence[torch.Generator] | None = None) -> Tensor:
     """Each value is 0 with probability p, else x / (1 - p), while training; x itself otherwise.
 

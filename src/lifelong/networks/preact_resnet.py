@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from lifelong.networks.base import Network
 from lifelong.networks.initialisation import torch_default
+from lifelong.networks.layers import PointwiseConvolution
 from lifelong.params.networks import PreActResNetNetwork
 
 
@@ -26,7 +27,7 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         changes = stride != 1 or inputs != outputs
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
+        self.shortcut = PointwiseConvolution(inputs, outputs, stride, bias=False) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(x))
