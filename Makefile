@@ -50,8 +50,9 @@ lock: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing into .venv: 7 GB on the disk, a minute or two on a fast line" >&2
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	@uv pip install --quiet --compile-bytecode --requirements requirements.lock
+	@uv pip install $$([ -t 2 ] || echo --quiet) --compile-bytecode --requirements requirements.lock
 	@uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

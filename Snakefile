@@ -12,7 +12,7 @@ if "reports" in config:  # a folder: there, and what git keeps in reports/ stays
 
 from lifelong.runtime import paths
 from lifelong.pipeline import graph, stages
-from lifelong.pipeline.freshness import describe_stale, settle_times
+from lifelong.pipeline.freshness import describe_other_devices, describe_stale, settle_times
 from lifelong.params import load
 from lifelong.params.networks import layers_kind
 from lifelong.params.reports import PAPERS, REPORT_KINDS
@@ -53,7 +53,9 @@ if workflow.is_main_process:
     if not looking and (left := cancel_left_jobs()):
         print(f"cancelled {len(left)} SLURM jobs that a killed Snakemake had left here", file=sys.stderr)
     if not at_work:
-        print(describe_stale(settle_times(SETTINGS, Path(PARAMS))), file=sys.stderr, end="")
+        found = settle_times(SETTINGS, Path(PARAMS))
+        told = describe_stale(found.stale) + describe_other_devices(found.cards, gpu=bool(config.get("gpu")))
+        print(told, file=sys.stderr, end="")
     if looking:
         release_folder()
 elif count_target_jobs() == 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-SHOWN = ("*.md", "LICENSE", "params.yaml", "docs/*.md", "docs/how-to/*.md", "reports/*.md", "reports/*/*.*")
+SHOWN = ("*.md", "LICENSE", "params.yaml", "docs/*.md", "docs/*.svg", "docs/how-to/*.md", "reports/*.md", "reports/*/*.*")
 
 
 def on_files(files: Files, config: dict) -> Files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -115,11 +116,20 @@ def test_other_libraries_make_results_again(copied: Project, monkeypatch: pytest
     from lifelong.runtime import provenance
 
     monkeypatch.chdir(copied.folder)
-    assert settle_times(load(), Path("params.yaml")) == {}
+    assert settle_times(load(), Path("params.yaml")).stale == {}
     monkeypatch.setattr(provenance, "_versions", {**provenance.library_versions(), "torch": "99.0"})
-    stale = settle_times(load(), Path("params.yaml"))
+    stale = settle_times(load(), Path("params.yaml")).stale
     assert all("torch" in problem or "was made from" in problem for problem in stale.values())
     assert len(stale) == sum(Freshness(load()).covers(path.relative_to(copied.folder)) for path in results(copied))
+
+
+def test_another_device_computes_what_is_missing_alone_and_says_so(copied: Project) -> None:
+    assert "kept" not in copied.snakemake("--dry-run", TARGET)
+    output = copied.snakemake("--dry-run", "--config", "gpu=1", "--", TARGET)
+    computed = len([path for path in copied.digests() if "/task-" in path and path.endswith(".safetensors")])
+    said = re.search(r"kept, and no reason to compute again: results (\d+) of the processor; what is missing, a GPU", output)
+    assert said and int(said[1]) >= computed
+    assert "Nothing to be done" in output
 
 
 def test_a_flipped_byte_is_refused_or_changes_nothing(copied: Project) -> None:

@@ -12,14 +12,16 @@ import functools
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from lifelong.params import Settings
 from lifelong.pipeline import graph
-from lifelong.pipeline.stages import job_fingerprint
+from lifelong.pipeline.stages import JOBS, job_fingerprint
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import file_digest, read_record
 from lifelong.runtime.errors import UserError
@@ -112,6 +114,11 @@ class Freshness:
             self._found[one] = self._judge(one)
             pending.pop()
         return self._found[path]
+
+    def card(self, path: Path) -> str:
+        """The GPU that computed a result; empty where the processor did."""
+        record = self._record(path)
+        return "" if isinstance(record, str) else record["made"].get("device", "")
 
     def sources(self, path: Path) -> list[Path]:
         record = self._record(path)
@@ -209,8 +216,21 @@ def is_receipt(path: Path) -> bool:
     return path.is_relative_to(paths.RECEIPTS)
 
 
-def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
-    """Give the results here times that tell Snakemake which are fresh; returns what is stale, and why.
+@dataclass
+class Found:
+    """What the results here are.
+
+    Attributes:
+        stale: why each result that is not what is asked for is not.
+        cards: how many of the others each GPU computed; under the empty name those of the processor.
+    """
+
+    stale: dict[Path, str] = field(default_factory=dict)
+    cards: Counter[str] = field(default_factory=Counter)
+
+
+def settle_times(settings: Settings, asked: Path) -> Found:
+    """Give the results here times that tell Snakemake which are fresh.
 
     No result is removed, and none that has a right time already gets another. `asked` is a file that every rule has as an
     input: what is fresh is no older than it. Times to come, as from a machine whose clock is wrong, become the present.
@@ -220,16 +240,18 @@ def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
     if asked.stat().st_mtime > now:
         os.utime(asked, (now, now))
     times: dict[Path, float] = {}
-    stale: dict[Path, str] = {}
+    found = Found()
     for file in _files_without_receipt(settings):
         os.utime(file, (STALE, STALE))
     for path in sorted(filter(freshness.covers, _results()), key=lambda path: _rank(path, settings)):
         problem = freshness.find_problem(path)
         if problem:
-            stale[path] = problem
+            found.stale[path] = problem
             for one in _with_plain_files(path, freshness):
                 os.utime(one, (STALE, STALE))
             continue
+        if _computes(path):
+            found.cards[freshness.card(path)] += 1
         for one in _with_sources_first(path, freshness, times):
             files = {file: file.stat().st_mtime for file in _with_plain_files(one, freshness)}
             plain = [file.stat().st_mtime for file in freshness.plain_sources(one) if file.exists()]
@@ -239,7 +261,12 @@ def settle_times(settings: Settings, asked: Path) -> dict[Path, str]:
             for file, own in files.items():
                 if not earliest <= own <= now:
                     os.utime(file, (times[one], times[one]))
-    return stale
+    return found
+
+
+def _computes(path: Path) -> bool:
+    """Whether a result is of a job that computes on a GPU where there is one."""
+    return any(JOBS[kind].device for pattern, kind, _ in _patterns() if pattern.fullmatch(str(path)))
 
 
 def _rank(path: Path, settings: Settings) -> int:
@@ -277,6 +304,15 @@ def describe_stale(stale: Mapping[Path, str]) -> str:
     number = "1 result is" if len(stale) == 1 else f"{len(stale)} results are"
     reason = problem.partition(";")[0]
     return f"{number} stale and will be made again where needed: {path} {reason}\n"
+
+
+def describe_other_devices(cards: Mapping[str, int], gpu: bool) -> str:
+    """One line of what was computed on a device of another kind than the jobs to come have, and stays as it is."""
+    others = {card or "the processor": number for card, number in sorted(cards.items()) if bool(card) != gpu}
+    if not others:
+        return ""
+    what = ", ".join(f"{number} of {device}" for device, number in others.items())
+    return f"kept, and no reason to compute again: results {what}; what is missing, {'a GPU' if gpu else 'the processor'} computes\n"
 
 
 def _with_sources_first(path: Path, freshness: Freshness, known: Mapping[Path, float]) -> Iterator[Path]:
