@@ -311,8 +311,8 @@ def describe_other_devices(cards: Mapping[str, int], gpu: bool) -> str:
     others = {card or "the processor": number for card, number in sorted(cards.items()) if bool(card) != gpu}
     if not others:
         return ""
-    what = ", ".join(f"{number} of {device}" for device, number in others.items())
-    return f"kept, and no reason to compute again: results {what}; what is missing, {'a GPU' if gpu else 'the processor'} computes\n"
+    what = ", ".join(f"{number} results of {device}" for device, number in others.items())
+    return f"kept: {what}; what is missing is computed on {'a GPU' if gpu else 'the processor'}\n"
 
 
 def _with_sources_first(path: Path, freshness: Freshness, known: Mapping[Path, float]) -> Iterator[Path]:
