@@ -68,8 +68,9 @@ def test_pointwise_convolution_and_its_gradients_equal_numpy(inputs: int, stride
     x = torch.randn(5, inputs, 7, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
     z = layer(x)
     g = torch.randn_like(z)
-    found = torch.autograd.grad(z, [x, layer.weight, layer.bias], g)
-    a, w, b, d = (t.detach().double().numpy() for t in (x, layer.weight, layer.bias, g))
+    variables = [x, *layer.parameters()]
+    found = torch.autograd.grad(z, variables, g)
+    a, w, b, d = (t.detach().double().numpy() for t in (*variables, g))
     read = a[:, :, ::stride, ::stride]
     by_x = np.zeros_like(a)
     by_x[:, :, ::stride, ::stride] = np.einsum("nopq,oc->ncpq", d, w[:, :, 0, 0])
