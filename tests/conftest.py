@@ -9,9 +9,9 @@ import hypothesis
 import pytest
 import torch
 from support import tracked_files
+from support.tracked_files import track
 
 from lifelong.params import Settings
-from lifelong.pipeline.tracking.experiments import track
 
 torch.set_num_threads(1)
 with torch.device("cpu"):

@@ -18,7 +18,7 @@ from support.elsewhere import elsewhere
 from support.reports import draw_report
 from support.resuming import killed_and_resumed
 from support.tiny import identical
-from support.tracked_files import client
+from support.tracked_files import client, track
 
 from lifelong import params
 from lifelong.data import dense, sequences
@@ -38,7 +38,6 @@ from lifelong.pipeline.run import run_stage
 from lifelong.pipeline.stages import scores_parts, stage_fingerprint
 from lifelong.pipeline.states import read_state
 from lifelong.pipeline.summarise import summarise
-from lifelong.pipeline.tracking.experiments import track
 from lifelong.reports import segmentation as report
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, read_tensors

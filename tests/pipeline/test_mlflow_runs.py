@@ -18,6 +18,7 @@ from support.tracked_files import (
     make_files,
     make_settings,
     runs,
+    track,
     track_and_die,
     track_in,
     write_scores,
@@ -25,7 +26,6 @@ from support.tracked_files import (
 
 from lifelong.params import Settings
 from lifelong.pipeline.summarise import summarise
-from lifelong.pipeline.tracking.experiments import track
 from lifelong.pipeline.tracking.mlflow_runs import public_uri
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, write_text

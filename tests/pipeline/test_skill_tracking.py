@@ -11,6 +11,7 @@ from support.collectives import NAME, SEEDS, SIZES, VARIANTS, collective_setting
 from support.tracked_files import client
 
 from lifelong.pipeline.tracking.collectives import track_collective
+from lifelong.reports.figures.matrices import draw_matrices
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import file_digest, read_result, write_result
 from lifelong.runtime.errors import UserError
@@ -37,7 +38,7 @@ def history(run: Any, key: str) -> dict[int, float]:
 def test_runs_hold_what_the_files_say_once_and_are_replaced_when_they_differ(place: Path) -> None:
     """One test, since a database takes seconds to make."""
     settings = collective_settings()
-    track_collective(settings, NAME)
+    track_collective(settings, NAME, draw_matrices)
     found = runs()
     assert set(found) == {NAME, f"{NAME} seed 0", f"{NAME} seed 1"}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
@@ -73,25 +74,25 @@ def test_runs_hold_what_the_files_say_once_and_are_replaced_when_they_differ(pla
     assert parent.data.tags["mlflow.note.content"].startswith("- Without a task oracle, in percent: GMMC ")
 
     receipt = paths.tracked_collective(NAME).read_bytes()
-    track_collective(settings, NAME)
+    track_collective(settings, NAME, draw_matrices)
     assert {name: run.info.run_id for name, run in runs().items()} == {n: run.info.run_id for n, run in found.items()}
     assert paths.tracked_collective(NAME).read_bytes() == receipt
 
     write_seed(1, np.random.default_rng(99))
-    track_collective(settings, NAME)
+    track_collective(settings, NAME, draw_matrices)
     after = runs()
     assert set(after) == set(found)
     assert after[f"{NAME} seed 0"].info.run_id == found[f"{NAME} seed 0"].info.run_id
     assert after[f"{NAME} seed 1"].info.run_id != found[f"{NAME} seed 1"].info.run_id
     assert paths.tracked_collective(NAME).read_bytes() != receipt
 
-    track_collective(collective_settings(seeds=1), NAME)
+    track_collective(collective_settings(seeds=1), NAME, draw_matrices)
     assert set(runs()) == {NAME, f"{NAME} seed 0"}
 
     bank = read_result(paths.bank(NAME, 0, 3, 2))
     bank["variants"]["MAHA"]["sha256"] = "other"
     write_result(paths.bank(NAME, 0, 3, 2), bank)
-    track_collective(collective_settings(seeds=1), NAME)
+    track_collective(collective_settings(seeds=1), NAME, draw_matrices)
     assert runs()[NAME].data.metrics["banks/same"] == 0
 
 
@@ -100,5 +101,5 @@ def test_a_missing_file_is_named(place: Path) -> None:
         kept = path.read_bytes()
         path.unlink()
         with pytest.raises(UserError, match=f"{path}: no such file; `snakemake"):
-            track_collective(collective_settings(), NAME)
+            track_collective(collective_settings(), NAME, draw_matrices)
         path.write_bytes(kept)

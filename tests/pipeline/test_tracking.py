@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from support.tracked_files import TASKS, history, make_files, make_settings, runs
+from PIL import Image
+from support.tracked_files import TASKS, history, make_files, make_settings, runs, track
 
 from lifelong.params import Settings
 from lifelong.pipeline.graph import final_state
 from lifelong.pipeline.summarise import summarise
-from lifelong.pipeline.tracking.experiments import track
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import file_digest, read_result, write_result
 from lifelong.runtime.errors import UserError
@@ -52,8 +54,37 @@ def test_the_runs_hold_what_the_files_say(tracked: Settings) -> None:
             assert parent.metrics.get(f"validation/{name}_{protocol}") == values["mean"]
             assert parent.metrics.get(f"std/validation_{name}_{protocol}") == values["deviation"]
     assert parent.metrics["std/n"] == 2
-    assert not Path("mlartifacts").exists()
     assert not Path("mlruns").exists()
+
+
+def read_artifacts(run: Any) -> dict[str, Path]:
+    return {path.name: path for path in Path("mlartifacts", run.info.run_id, "artifacts").iterdir()}
+
+
+def test_artifacts_are_the_matrix_the_parameters_and_where_the_model_is(tracked: Settings) -> None:
+    experiment, found = tracked.experiment("ewc"), runs()
+    own, seed = read_artifacts(found["ewc"]), read_artifacts(found["ewc seed 1"])
+    assert set(own) == {"accuracy-matrix.json", "accuracy-matrix.png", "experiment.json"}
+    assert set(seed) == {"accuracy-matrix.json", "model.json"}
+    assert json.loads(own["experiment.json"].read_text()) == json.loads(json.dumps(experiment.parameters()))
+    assert json.loads(seed["accuracy-matrix.json"].read_text()) == read_result(paths.scores("ewc", 1))["test"]
+    by_seed = [np.array(read_result(paths.scores("ewc", k))["test"]["task_incremental"], dtype=float) for k in (0, 1)]
+    mean = np.array(json.loads(own["accuracy-matrix.json"].read_text())["task_incremental"], dtype=float)
+    np.testing.assert_allclose(mean, sum(by_seed) / 2)
+    with Image.open(own["accuracy-matrix.png"]) as picture:
+        assert picture.size[0] > 400
+    model = json.loads(seed["model.json"].read_text())
+    assert model["sha256"] == file_digest(Path(model["path"]))
+    assert model["path"] == str(final_state(experiment, 1, TASKS - 1))
+
+
+def test_the_artifacts_of_a_run_that_was_replaced_go_with_it(tracked: Settings) -> None:
+    before = runs()["ewc"].info.run_id
+    changed = make_settings(strength=30)
+    make_files(changed.experiment("ewc"))
+    track(changed, changed.experiment("ewc"))
+    assert {path.name for path in Path("mlartifacts").iterdir()} == {run.info.run_id for run in runs().values()}
+    assert before not in {run.info.run_id for run in runs().values()}
 
 
 def test_options_chosen_from_a_grid_are_the_runs_parameters(tracked: Settings) -> None:

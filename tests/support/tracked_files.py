@@ -13,7 +13,8 @@ import numpy as np
 from lifelong.params import Experiment, Settings, settings
 from lifelong.pipeline.graph import stages_of
 from lifelong.pipeline.summarise import summarise
-from lifelong.pipeline.tracking.experiments import track
+from lifelong.pipeline.tracking import experiments
+from lifelong.reports.figures.matrices import draw_matrices
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_result, write_tensors, write_text
 
@@ -97,6 +98,10 @@ def runs(sequence: str = "digits-3", every: bool = False) -> dict[str, Any]:
 
 def history(run: Any, key: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client().get_metric_history(run.info.run_id, key)]
+
+
+def track(settings: Settings, experiment: Experiment) -> None:
+    experiments.track(settings, experiment, draw_matrices)
 
 
 def track_in(folder: str, name: str, strength: float = 15) -> None:

@@ -155,8 +155,9 @@ def evaluate(settings: Settings, collective: str, seed: int) -> None:
 def track(settings: Settings, collective: str) -> None:
     """Write a collective's runs to MLflow; repeating it updates them."""
     from lifelong.pipeline.tracking.collectives import track_collective
+    from lifelong.reports.figures.matrices import draw_matrices
 
-    track_collective(settings, collective)
+    track_collective(settings, collective, draw_matrices)
 
 
 @skill.command("reuse")

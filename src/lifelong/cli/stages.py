@@ -163,8 +163,9 @@ def report(settings: Settings, name: str | None, every: bool, plan: str | None, 
 def track(settings: Settings, experiment: str) -> None:
     """Write an experiment's runs to MLflow; repeating it updates them."""
     from lifelong.pipeline.tracking.experiments import track
+    from lifelong.reports.figures.matrices import draw_matrices
 
-    track(settings, settings.experiment(experiment))
+    track(settings, settings.experiment(experiment), draw_matrices)
 
 
 STAGES = (images, tasks, evaluate, choose, summarise, measure, collect, report, track)

@@ -15,10 +15,13 @@ from lifelong.params.skill import Collective, Skill
 from lifelong.pipeline.tracking.mlflow_runs import (
     NOTE,
     PREFIX,
+    Draw,
     Home,
     Point,
     Record,
     flatten_parameters,
+    format_json,
+    format_matrices,
     list_points,
     write_runs,
 )
@@ -38,6 +41,8 @@ Metrics are shares of 1, of the test images, by variant:
 - `packet_bytes/...`: the mean size of a packet; `costs/...`: counted multiply-accumulates of all teachers, efficiencies
 - `banks/...`: how many were compared, whether all are the same (1) or not (0), how many packets they refused
 - `std/...`: deviation of each result over the seeds (n - 1), and their number n
+
+Artifacts: the accuracy matrix of each variant (a picture, and `accuracy-matrix.json`) and `collective.json`.
 """
 
 ONCE = ("oracle", "normalised")
@@ -45,7 +50,7 @@ EPOCHS = 30
 """Of training, in the counted costs (reading S13)."""
 
 
-def track_collective(settings: Settings, name: str) -> None:
+def track_collective(settings: Settings, name: str, draw: Draw) -> None:
     """Bring the collective's runs in MLflow in line with its files, and write the receipt.
 
     Raises:
@@ -55,10 +60,10 @@ def track_collective(settings: Settings, name: str) -> None:
     home = Home(f"{PREFIX}/skill-{collective.sequence}", DESCRIPTION)
     again = f"The results are safe in {paths.collective(name, 0).parent}; mend this, then run `lifelong skill track {name}`"
     receipt = paths.tracked_collective(name)
-    write_runs(settings.tracked_at(), home, f"skill/{name}", _records(settings, name), receipt, again)
+    write_runs(settings.tracked_at(), home, f"skill/{name}", _records(settings, name, draw), receipt, again)
 
 
-def _records(settings: Settings, name: str) -> list[Record]:
+def _records(settings: Settings, name: str, draw: Draw) -> list[Record]:
     """The collective's own record, then those of its seeds."""
     skill = settings.skill
     collective = skill.collective(name)
@@ -66,17 +71,24 @@ def _records(settings: Settings, name: str) -> list[Record]:
     by_seed = [_accuracies(name, collective, seed, one) for seed, one in enumerate(scores)]
     means = {key: np.mean([one[key] for one in by_seed], 0) for key in by_seed[0]}
     shared = tuple(_shared(name, collective))
+    matrices = _matrices(collective, scores)
     own = Record(
         key=f"skill/{name}",
         name=name,
         parameters=flatten_parameters({**_parameters(skill, collective), "collective": name, "seeds": collective.seeds}),
         tags={**_tags(name, "collective"), NOTE: _note(means)},
         points=(*_points(means), *_deviations(by_seed), *shared, *_costs(settings, name)),
+        files={
+            "accuracy-matrix.json": format_matrices(matrices),
+            "collective.json": format_json(_parameters(skill, collective)),
+        },
+        pictures={"accuracy-matrix.png": lambda path: draw(path, name, matrices)},
     )
-    return [own, *(_seed_record(skill, name, seed, one) for seed, one in enumerate(by_seed))]
+    seeds = (_seed_record(skill, name, seed, one, scores[seed]) for seed, one in enumerate(by_seed))
+    return [own, *seeds]
 
 
-def _seed_record(skill: Skill, name: str, seed: int, accuracies: dict[str, np.ndarray]) -> Record:
+def _seed_record(skill: Skill, name: str, seed: int, accuracies: dict[str, np.ndarray], scores: dict[str, Any]) -> Record:
     collective = skill.collective(name)
     tasks = range(len(skill.tasks(collective.sequence)))
     files = [paths.collective_scores(name, seed), paths.collective_predictions(name, seed)]
@@ -91,7 +103,16 @@ def _seed_record(skill: Skill, name: str, seed: int, accuracies: dict[str, np.nd
         parameters=flatten_parameters({**_parameters(skill, collective), "collective": name, "seed": seed}),
         tags={**_tags(name, "seed"), **digests, NOTE: _note(accuracies)},
         points=tuple(_points(accuracies)),
+        files={"accuracy-matrix.json": format_matrices(_matrices(collective, [scores]))},
     )
+
+
+def _matrices(collective: Collective, scores: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """R of each variant without a task oracle, the mean over seeds."""
+    return {
+        variant: np.mean([square(one["variants"][variant]["final"], len(one["tasks"])) for one in scores], 0)
+        for variant in collective.variants
+    }
 
 
 def _accuracies(name: str, collective: Collective, seed: int, scores: dict[str, Any]) -> dict[str, np.ndarray]:

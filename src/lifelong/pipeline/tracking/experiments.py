@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,13 @@ from lifelong.pipeline.tracking.mlflow_runs import (
     NOTE,
     NOTE_CHARACTERS,
     PREFIX,
+    Draw,
     Home,
     Point,
     Record,
     flatten_parameters,
+    format_json,
+    format_matrices,
     list_points,
     write_runs,
 )
@@ -44,13 +48,16 @@ Metrics are shares of 1, of the test images unless they say `validation`:
 - `on_task/j_...` at step i: accuracy on task j after learning task i
 - `learning/...`: the learning curves of a seed, by epoch over all its tasks
 - `std/...`: deviation of each result over the seeds (n - 1), and their number n
+
+Artifacts: the accuracy matrix (a picture, and `accuracy-matrix.json`: [i][j] on task j after task i, `null` where there is
+no answer), `experiment.json`, and of each seed `model.json`: where the last model lies and what it must hash to.
 """
 
 Value = Callable[[dict[str, Any]], float | None]
 """Picks from a metric of the summary (mean, deviation, n, by_seed) the value that a run shows."""
 
 
-def track(settings: Settings, experiment: Experiment) -> None:
+def track(settings: Settings, experiment: Experiment, draw: Draw) -> None:
     """Bring the experiment's runs in MLflow in line with its files, and write the receipt.
 
     Raises:
@@ -60,10 +67,12 @@ def track(settings: Settings, experiment: Experiment) -> None:
     again = (
         f"The results are safe in {paths.RESULTS / experiment.name}; mend this, then run `lifelong track {experiment.name}`"
     )
-    write_runs(settings.tracked_at(), home, experiment.name, _records(experiment), paths.tracked(experiment.name), again)
+    write_runs(
+        settings.tracked_at(), home, experiment.name, _records(experiment, draw), paths.tracked(experiment.name), again
+    )
 
 
-def _records(experiment: Experiment) -> list[Record]:
+def _records(experiment: Experiment, draw: Draw) -> list[Record]:
     """The experiment's own record, then those of its seeds; options chosen from a grid as they were chosen."""
     experiment = apply_choice(experiment)
     summary = _summary(experiment)
@@ -81,6 +90,11 @@ def _records(experiment: Experiment) -> list[Record]:
             Point("std/n", len(scores)),
         ),
         seconds=count_seconds(paths.logs(experiment.name)) or 0,
+        files={
+            "accuracy-matrix.json": format_matrices(_matrices(summary, scores)),
+            "experiment.json": format_json(experiment.parameters()),
+        },
+        pictures={"accuracy-matrix.png": lambda path: draw(path, experiment.name, _matrices(summary, scores))},
     )
     return [own, *(_seed_record(experiment, summary, scores[k], k) for k in range(len(scores)))]
 
@@ -123,6 +137,11 @@ def _seed_record(experiment: Experiment, summary: dict[str, Any], scores: dict[s
         },
         points=(*_results(summary, [scores], own), *_learning(experiment, seed)),
         seconds=count_seconds(paths.logs(f"{experiment.name}/seed-{seed}")) or 0,
+        files={
+            "accuracy-matrix.json": format_matrices(_matrices(summary, [scores])),
+            "model.json": format_json({"path": str(states[-1]), "sha256": file_digest(states[-1])}),
+        },
+        data={path: digest for path, digest in made.get("from", {}).items() if Path(path).parts[0] == "data"},
     )
 
 
@@ -173,6 +192,11 @@ def _parts(summary: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]
         for protocol in ("task_incremental", "class_incremental"):
             if protocol in summary[split]:
                 yield split, protocol, summary[split][protocol]
+
+
+def _matrices(summary: dict[str, Any], scores: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """R on the test images, by protocol."""
+    return {protocol: _mean_matrix(scores, split, protocol) for split, protocol, _ in _parts(summary) if split == "test"}
 
 
 def _mean_matrix(scores: Sequence[dict[str, Any]], split: str, protocol: str) -> np.ndarray:

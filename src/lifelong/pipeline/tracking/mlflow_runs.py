@@ -9,21 +9,25 @@ from __future__ import annotations
 import getpass
 import glob
 import hashlib
+import json
 import math
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
 from filelock import FileLock
 
 from lifelong.runtime import paths
@@ -32,15 +36,18 @@ from lifelong.runtime.errors import UserError
 
 if TYPE_CHECKING:  # mlflow takes seconds to import
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
 PREFIX = "lifelong"
 VARIABLE = "MLFLOW_TRACKING_URI"
 LOCK_SECONDS = 600
 METRICS_A_BATCH, OTHERS_A_BATCH, CHARACTERS, NOTE_CHARACTERS = 1000, 100, 500, 5000  # what every MLflow server takes
+DIGEST_CHARACTERS = 36
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 COPY = f"{PREFIX}.copy"
+ARTIFACTS = Path("mlartifacts")
+"""Where the artifacts of a database that is a file are."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,11 @@ class Point:
 class Record:
     """All that one run shall hold. `key` finds the run again; the hash of the rest tells whether it still holds it.
 
-    `seconds`, the processor time behind it, is its duration; it differs from machine to machine, so the hash leaves it out.
+    Attributes:
+        seconds: the processor time behind it, its duration; it differs from machine to machine, so the hash leaves it out.
+        files: what each artifact holds, by its name.
+        pictures: what draws each artifact that is a picture, of what the other parts say; so the hash leaves them out.
+        data: the digest of each file of data that was learnt from, by its path.
     """
 
     key: str
@@ -65,11 +76,14 @@ class Record:
     tags: dict[str, str]
     points: tuple[Point, ...]
     seconds: float = 0
+    files: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
         points = [(point.key, point.step, point.value) for point in self.points]
-        return json_digest([self.name, self.parameters, self.tags, points])
+        return json_digest([self.name, self.parameters, self.tags, points, self.files, sorted(self.pictures), self.data])
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,19 @@ class Home:
 
     name: str
     description: str
+
+
+Draw = Callable[[Path, str, dict[str, np.ndarray]], None]
+"""Draws accuracy matrices [T, T], shares of 1 by their names, under a title."""
+
+
+def format_json(value: Any) -> str:
+    return json.dumps(value, indent=1)
+
+
+def format_matrices(matrices: dict[str, np.ndarray]) -> str:
+    """JSON knows no nan: no answer is null."""
+    return format_json({name: np.where(np.isnan(r), None, r).tolist() for name, r in matrices.items()})
 
 
 def public_uri(uri: str) -> str:
@@ -142,7 +169,7 @@ def _synchronise(uri: str, wanted: Home, owner: str, records: Sequence[Record]) 
             _make_database(database)
         _probe(uri)
         client = MlflowClient(tracking_uri=uri)
-        home = _mlflow_experiment(client, wanted, None if database is None else Path("mlartifacts").absolute().as_uri())
+        home = _mlflow_experiment(client, wanted, None if database is None else ARTIFACTS.absolute().as_uri())
         runs = _runs(client, owner, copy)
         used: list[str] = []
         written, own = 0, {COPY: copy, **_commit()}
@@ -157,6 +184,8 @@ def _synchronise(uri: str, wanted: Home, owner: str, records: Sequence[Record]) 
             used.append(run_id)
         for run_id in runs.keys() - set(used):
             client.delete_run(run_id)
+            if database is not None:  # MLflow only marks it as deleted, and would keep its artifacts for good
+                shutil.rmtree(ARTIFACTS / run_id, ignore_errors=True)
     return written
 
 
@@ -243,12 +272,27 @@ def _write(client: MlflowClient, home: str, record: Record, more: dict[str, str]
             client.log_batch(run_id, params=[Param(*pair) for pair in parameters])
         for others in _batches(list(record.tags.items()), OTHERS_A_BATCH):
             client.log_batch(run_id, tags=[RunTag(*pair) for pair in others])
+        client.log_inputs(run_id, [_input(path, digest) for path, digest in record.data.items()])
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in record.files.items():
+                Path(folder, name).write_text(text)
+            for name, draw in record.pictures.items():
+                draw(Path(folder, name))
+            client.log_artifacts(run_id, folder)
         client.set_terminated(run_id, "FINISHED", end_time=now)
     except BaseException:
         with suppress(Exception):
             client.delete_run(run_id)
         raise
     return run_id
+
+
+def _input(path: str, digest: str) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"path": path})
+    dataset = Dataset(name=Path(path).stem, digest=digest[:DIGEST_CHARACTERS], source_type="local", source=source)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", Path(path).parent.name)])
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
