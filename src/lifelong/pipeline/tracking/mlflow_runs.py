@@ -104,7 +104,10 @@ def format_json(value: Any) -> str:
 
 def format_matrices(matrices: dict[str, np.ndarray]) -> str:
     """JSON knows no nan: no answer is null."""
-    return format_json({name: np.where(np.isnan(r), None, r).tolist() for name, r in matrices.items()})
+    shown = {
+        name: [[None if math.isnan(share) else share for share in row] for row in r.tolist()] for name, r in matrices.items()
+    }
+    return format_json(shown)
 
 
 def public_uri(uri: str) -> str:
