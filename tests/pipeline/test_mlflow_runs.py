@@ -26,7 +26,7 @@ from support.tracked_files import (
 
 from lifelong.params import Settings
 from lifelong.pipeline.summarise import summarise
-from lifelong.pipeline.tracking.mlflow_runs import public_uri
+from lifelong.pipeline.tracking.mlflow_runs import list_homes, public_uri
 from lifelong.runtime import paths
 from lifelong.runtime.artifacts import read_result, write_text
 from lifelong.runtime.errors import UserError
@@ -34,6 +34,16 @@ from lifelong.runtime.errors import UserError
 # Processes of their own; one import of MLflow serves all, so they meet at the database within milliseconds.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["lifelong.pipeline.tracking.experiments", "mlflow.store.tracking.sqlalchemy_store"])
+
+
+def test_homes_are_none_before_the_first_run_and_then_by_name(untracked: Path) -> None:
+    assert list_homes("sqlite:///mlflow.db") == []
+    chosen = make_settings()
+    make_files(chosen.experiment("joint"))
+    track(chosen, chosen.experiment("joint"))
+    [(name, number)] = list_homes("sqlite:///mlflow.db")
+    assert name == "lifelong/digits-3" and number.isdigit()
+    assert list_homes("http://127.0.0.1:9") == []
 
 
 def test_the_same_again_writes_nothing(tracked: Settings) -> None:
@@ -209,7 +219,7 @@ def test_an_address_that_does_not_answer_is_the_users_to_mend(
     assert not paths.tracked("joint").exists()
 
 
-def test_eight_writers_share_a_new_database(untracked: Path) -> None:
+def test_many_writers_share_a_new_database(untracked: Path) -> None:
     chosen = make_settings()
     for name in WRITERS:
         make_files(chosen.experiment(name))

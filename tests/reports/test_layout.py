@@ -15,7 +15,7 @@ from lifelong.reports.results import Results
 from lifelong.reports.scoreboard import put_at_a_glance
 from lifelong.runtime.errors import UserError
 
-PAGES = sorted(path for path in ROOT.glob("reports/*/*.md") if path.parent.name != "benchmarks")
+PAGES = sorted(path for path in ROOT.glob("reports/*/*.md") if path.parent.name not in ("benchmarks", "gpu"))
 CODE_NAMES = re.compile(r"class_il|chunk\(|task_oracle|task_pred|task_incremental|class_incremental|fwt_\w+")
 
 

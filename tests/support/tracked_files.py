@@ -19,13 +19,13 @@ from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_result, write_tensors, write_text
 
 TASKS = 3
-WRITERS = [f"writer-{number}" for number in range(8)]
+WRITERS = [f"writer-{number}" for number in range(32)]
 
 
 def make_settings(
     seeds: list[int] | int = 2, strength: float = 15, sequence: str = "digits-3", grid: list[float] | None = None
 ) -> Settings:
-    """EWC, its strength given or chosen, and a joint learner on three tasks, and experiments for eight writers."""
+    """EWC, its strength given or chosen, and a joint learner on three tasks, and experiments for many writers."""
     options = {"options": {"strength": strength}} if grid is None else {"grid": {"options": {"strength": grid}}}
     split = {"dataset": "digits", "kind": "split", "tasks": TASKS, "classes_per_task": 2, "validation": {"first": 9}}
     usual = {"sequence": sequence, "network": "small", "training": "short"}

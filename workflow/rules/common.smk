@@ -39,8 +39,9 @@ def needs(kind):
     def about(w):
         return w.experiment if kind in ("stage", "evaluate") else None
 
-    found = {"mem_mb": memory, "runtime": minutes, "side_by_side": 1}
-    return found | ({"gpu": min(GPU, 1), "device": DEVICE} if job.device else {})
+    # All name the device, for Snakemake refuses a group whose jobs differ in a text.
+    found = {"mem_mb": memory, "runtime": minutes, "side_by_side": 1, "device": DEVICE}
+    return found | ({"gpu": min(GPU, 1)} if job.device else {})
 
 
 def trained_together():

@@ -6,10 +6,9 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from lifelong.runtime import paths
 from lifelong.runtime.artifacts import write_bytes
 
-FILE = paths.RESULTS / ".timings.json"
+FILE = Path(".snakemake") / "lifelong.timings.json"
 _WEIGHT = 0.5
 """Of the newest time in what is remembered, so that a faster machine or smaller budget soon tells."""
 

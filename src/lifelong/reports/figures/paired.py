@@ -46,7 +46,7 @@ def write(settings: Settings, report: Report, results: Results) -> None:
             results, {name: name for names in report.experiments.values() for name in names}, OTHER_SEEDS
         ),
         columns=len(shown) if len(shown) > 1 else len(options.metrics),
-        width=2.6 if len(shown) > 1 else 4.2,
+        width=max(2.6, style.labels_width(labels) / len(shown) + 1.9) if len(shown) > 1 else 4.2,
         height=style.dots_height(len(labels)),
         values="",
         share="y",

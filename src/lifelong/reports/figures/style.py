@@ -374,6 +374,11 @@ def dots(axes: Axes, rows: Sequence[str], series: Sequence[Series], printed: Seq
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
 
 
+def labels_width(labels: Sequence[str]) -> float:
+    """Inches that labels beside a panel take."""
+    return 0.068 * max(map(len, labels))
+
+
 def dots_height(rows: int, series: int = 1) -> float:
     """Inches that a panel of dots needs."""
     return 0.6 + rows * max(0.24, 0.055 * series)
