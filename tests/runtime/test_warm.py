@@ -109,7 +109,7 @@ def test_jobs_share_one_process_and_report_as_by_themselves(warm: Warm) -> None:
 
 def test_after_an_edit_of_the_sources_jobs_run_by_themselves(warm: Warm) -> None:
     warm.run("check")
-    warm.project.edit("src/lifelong/cli/people.py", 'is well: ', 'is edited: ')
+    warm.project.edit("src/lifelong/cli/people.py", "is well: ", "is edited: ")
     status, output = warm.run("check")
     assert (status, "params.yaml is edited" in output) == (0, True)
 
